@@ -1,0 +1,18 @@
+import { consoleLog, headwater } from 'headwater'
+import { postgres } from 'headwater/postgres'
+
+/**
+ * Starts an application over the tables in schema `tables`, which ends with the benchmark.
+ * @param {import('./database.mjs').Workplace} place
+ * @param {{
+ *   readonly schema: string, readonly tables: string, readonly poolSize?: number, readonly pollIntervalMs?: number,
+ *   readonly commands?: Readonly<Record<string, unknown>>, readonly readModels?: Readonly<Record<string, unknown>>, readonly queries?: Readonly<Record<string, unknown>>
+ * }} options
+ */
+export async function startApplication(place, { tables, poolSize = 10, ...options }) {
+  const database = postgres(place.url, { poolSize, searchPath: tables, applicationName: 'headwater bench' })
+  const app = headwater({ database, log: consoleLog({ minimum: 'error' }), ...options })
+  await app.start()
+  place.onClose(() => app.stop())
+  return app
+}

@@ -1,0 +1,11 @@
+/**
+ * Where the data lives: a PostgreSQL server, or PostgreSQL inside the process.
+ *
+ * @module
+ */
+
+export { type DrizzleProxy, drizzleProxy } from './drizzle-proxy.ts'
+export { type KyselyClient, type KyselyPool, type KyselyResult, kyselyPool } from './kysely-pool.ts'
+export { type PgliteOptions, pglite } from './pglite.ts'
+export type { HousekeepingOptions } from './pglite-housekeeping.ts'
+export { type PostgresOptions, postgres } from './postgres.ts'

@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto'
+import { quote } from '../database/identifier.ts'
+import { lockClass } from '../database/migrate.ts'
+import { DatabaseError } from '../errors.ts'
+import type { Schema } from '../message/schema.ts'
+import { stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
+import { firstRowFault } from './row-schema.ts'
+import { verify } from './verify.ts'
+
+/**
+ * Finishes the build of a version whose keys have all been selected once: adds its indexes, verifies a sample, and switches to it. Any
+ * number of processes may try; one does it. Returns whether the version is live now.
+ */
+export async function finishBuild(runtime: ViewRuntime, version: ViewVersion, row: Schema | undefined): Promise<boolean> {
+  const { database, schema, log } = runtime
+  const { rows } = await database.query<{ left: boolean }>(
+    `select exists (select from ${quote(schema)}.mark m where m.view = $1 and m.lane = 2) as left from ${quote(schema)}.view v where v.id = $1 and v.state = 'building'`,
+    [version.id],
+  )
+  if (rows[0]?.left !== false) return false
+  await ensureIndexes(runtime, version)
+  const { differences } = await verify(runtime, version, { sample: 1000 })
+  if (differences.length > 0) {
+    const [first] = differences
+    await stopVersion(
+      runtime,
+      version.id,
+      version.name,
+      `version ${version.version} did not verify: ${differences.length} of 1000 keys differ, such as ${first?.key} (${first?.kind})`,
+    )
+    return false
+  }
+  const fault = row && (await firstRowFault(runtime, version, row))
+  if (fault) {
+    await stopVersion(runtime, version.id, version.name, `${fault}; correct "row" or the SELECT`)
+    return false
+  }
+  const live = await switchTo(runtime, version.id)
+  if (live) log('info', `${version.name}: version ${version.version} is live`)
+  return live
+}
+
+/** Makes a version the one that queries read. False when another process did, or when it lacks something: try again. */
+export async function switchTo(runtime: ViewRuntime, id: number): Promise<boolean> {
+  const { database, schema } = runtime
+  try {
+    return await database.transaction(async (transaction) => {
+      await transaction.query(`set local lock_timeout = '2s'`)
+      await transaction.query('select pg_advisory_xact_lock($1::int, 3)', [lockClass(schema) + 2])
+      const { rows: still } = await transaction.query(
+        `select from ${quote(schema)}.view v join ${quote(schema)}.read_model r on r.name = v.name
+         where v.id = $1 and (v.state = 'building' or v.state = 'previous' and r.active is distinct from $1)`,
+        [id],
+      )
+      if (still.length === 0) return false
+      const { rows } = await transaction.query<{ switch: boolean }>(`select ${quote(schema)}.switch($1) as switch`, [id])
+      return rows[0]?.switch === true
+    })
+  } catch (error) {
+    if (error instanceof DatabaseError && (error.sqlState === '55P03' || error.sqlState === '40P01')) return false
+    throw error
+  }
+}
+
+/** The name of an index says which columns it holds, so that a changed declaration makes another one. */
+function indexName(version: ViewVersion, columns: readonly string[]): string {
+  const whole = `${version.table}_${columns.join('_')}`
+  // PostgreSQL would cut it at 63 bytes without a word, and two long ones could become the same.
+  return whole.length <= 63 ? whole : `${whole.slice(0, 54)}_${createHash('sha256').update(whole).digest('hex').slice(0, 8)}`
+}
+
+/** An ordered index for `find`; for a column whose contents are searched, such as the words of a text, one that finds what is in it. */
+function indexParts(version: ViewVersion, list: readonly string[]): string {
+  const columns = new Map(version.shape.columns.map((column) => [column.name, column]))
+  const [first = ''] = list
+  if (/^(tsvector|jsonb)$|\[\]$/.test(columns.get(first)?.type ?? '')) return `using gin (${quote(first)})`
+  const parts = list.map((column) => `${quote(column)}${columns.get(column)?.collatable ? ' collate "C"' : ''} nulls first`)
+  return `(${parts.join(', ')})`
+}
+
+/** Creates the declared indexes that are not there yet, and drops those that are not declared any more. */
+export async function ensureIndexes(runtime: ViewRuntime, version: ViewVersion): Promise<void> {
+  const { database, schema } = runtime
+  const { columns, key, indexes } = version.shape
+  const collatable = new Set(columns.filter((column) => column.collatable).map(({ name }) => name))
+  const declared = Object.values(indexes).map((index) => [...index, ...key.filter((column) => !index.includes(column))])
+  const wanted = new Map(
+    [...declared, ...(key.some((column) => collatable.has(column)) ? [[...key]] : [])].map((list) => [indexName(version, list), list]),
+  )
+  const changed = await database.transaction(async (transaction) => {
+    await transaction.query('select pg_advisory_xact_lock($1::int, 4)', [lockClass(schema) + 2])
+    const { rows } = await transaction.query<{ name: string }>(
+      `select c.relname as name from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
+       where i.indrelid = to_regclass($1) and not i.indisprimary`,
+      [`${quote(schema)}.${quote(version.table)}`],
+    )
+    const present = new Set(rows.map(({ name }) => name))
+    for (const [name, list] of wanted) {
+      if (present.has(name)) continue
+      await transaction.query(`create index ${quote(name)} on ${quote(schema)}.${quote(version.table)} ${indexParts(version, list)}`)
+    }
+    for (const name of present) if (!wanted.has(name)) await transaction.query(`drop index ${quote(schema)}.${quote(name)}`)
+    return [...wanted.keys()].some((name) => !present.has(name))
+  })
+  if (changed || version.state === 'building') await database.query(`analyze ${quote(schema)}.${quote(version.table)}`)
+}

@@ -1,0 +1,82 @@
+import { installCapture } from '../change/capture.ts'
+import { quote } from '../database/identifier.ts'
+import { DefinitionError } from '../errors.ts'
+import { checkIndexes } from '../read-model/stored-table.ts'
+import { ensureIndexes } from './build.ts'
+import type { MaterializedView } from './materialized-view.ts'
+import { dropVersions, readVersions, register, sourcesOf, type ViewRuntime } from './registry.ts'
+import { checkRowNames } from './row-schema.ts'
+import { analyse } from './select-analysis.ts'
+
+/**
+ * Checks a view's definition against the database and puts it to work: finds or makes its version, makes the triggers of its sources write
+ * marks for it, and enqueues every key once. Safe to run again after a crash at any step, and by several processes at once.
+ * @throws {DefinitionError} naming the view, the place and the reason
+ */
+export async function install(runtime: ViewRuntime, view: MaterializedView): Promise<void> {
+  const { database, schema, log } = runtime
+  const name = view.readModelName
+  const analysis = await database.transaction((transaction) => analyse(transaction, { name, schema, definition: view['~view'] }))
+  checkRowNames(name, view['~view'].row, analysis.columns)
+  checkIndexes({ schema, table: name, columns: analysis.columns, key: view['~view'].key, indexes: view['~view'].indexes, view: 0 })
+  for (const line of analysis.advice) log('warn', `${name}: ${line}`)
+  const registration = await register(runtime, view, analysis)
+  if (registration.kind === 'older') {
+    log(
+      'warn',
+      `${name}: this process defines version ${registration.version}, but version ${registration.active} is live and goes on serving`,
+      {
+        toGoBack: `readModel('${name}').rollback()`,
+      },
+    )
+    return
+  }
+  if (registration.kind === 'new') {
+    log('info', `${name}: building version ${registration.version}`)
+    await removeVersions(runtime, registration.replaced)
+  }
+  if (registration.kind === 'known' && registration.state === 'live') await declareIndexes(runtime, registration.id)
+  const unfinished = registration.kind === 'new' || registration.state === 'installing'
+  if (!unfinished && !registration.modeChanged) return
+  for (const source of await sourcesOf(database, schema, [registration.id])) await installCapture(runtime, source)
+  if (unfinished) await beginBuild(runtime, registration.id)
+}
+
+/** Indexes may be declared anew without building anything. */
+async function declareIndexes(runtime: ViewRuntime, id: number): Promise<void> {
+  const version = (await readVersions(runtime.database, runtime.schema)).find((known) => known.id === id)
+  if (version) await ensureIndexes(runtime, version)
+}
+
+/** Enqueues every key and lets workers at them, in one step. */
+export async function beginBuild(runtime: ViewRuntime, id: number): Promise<void> {
+  const { database, schema } = runtime
+  await database.transaction(async (transaction) => {
+    const { rows } = await transaction.query(`select from ${quote(schema)}.view where id = $1 and state = 'installing' for update`, [id])
+    if (rows.length === 0) return
+    await transaction.query(`select ${quote(schema)}.enqueue($1)`, [id])
+    await transaction.query(`update ${quote(schema)}.view set state = 'building' where id = $1`, [id])
+  })
+}
+
+/** Drops versions and stops watching tables for them. */
+export async function removeVersions(runtime: ViewRuntime, views: readonly number[]): Promise<void> {
+  if (views.length === 0) return
+  const { database, schema } = runtime
+  const sources = await sourcesOf(database, schema, views)
+  await database.transaction((transaction) => dropVersions(transaction, schema, views))
+  for (const source of sources) await installCapture(runtime, source)
+}
+
+/** Refuses two definitions of one name and names that Headwater's own tables bear. */
+export function checkDefinitions(views: readonly MaterializedView[]): void {
+  const taken = new Set(['generation', 'command', 'read_model', 'view', 'map', 'source', 'mark', 'parked', 'complaint', 'due', 'migration'])
+  for (const { readModelName } of views) {
+    if (taken.has(readModelName)) {
+      throw new DefinitionError(
+        `read model ${readModelName}: the name is taken, by another read model or by a table of Headwater's own; choose another`,
+      )
+    }
+    taken.add(readModelName)
+  }
+}

@@ -1,0 +1,214 @@
+import { changedSources, installCapture, refreshLeaves } from '../change/capture.ts'
+import { quote } from '../database/identifier.ts'
+import { Wake } from '../internal/wake.ts'
+import type { Schema } from '../message/schema.ts'
+import { finishBuild } from './build.ts'
+import { Drain } from './drain.ts'
+import { readVersions, stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
+import { dropIdleMarks, retireOrphans, retireVersions } from './retire.ts'
+
+export interface WorkerOptions {
+  /** The views this process defines, and the schemas of their rows. */
+  readonly rows: ReadonlyMap<string, Schema>
+  readonly pollIntervalMs: number
+  readonly rollbackWindowMs: number
+  /** More to do every two seconds. */
+  readonly onMaintenance?: () => Promise<void>
+}
+
+interface Pending {
+  readonly view: number
+  readonly lag_ms: number
+  readonly waiting: boolean
+}
+
+const maintenanceMs = 2000
+
+/**
+ * Keeps the views of this process in step: looks for marks when woken and every poll interval, drains each view on its own, finishes builds,
+ * watches the catalogue, and drops what is over. Polling is the truth, waking only a hint.
+ */
+export class ViewWorker {
+  /** Rings after each batch, for those who wait for a read model to get somewhere. */
+  readonly progress = new Wake()
+  readonly #runtime: ViewRuntime
+  readonly #options: WorkerOptions
+  readonly #work = new Wake()
+  readonly #stop = new AbortController()
+  #versions: readonly ViewVersion[] = []
+  #lags: ReadonlyMap<number, number> = new Map()
+  readonly #drains = new Map<number, Drain>()
+  #maintainedAt = Number.NEGATIVE_INFINITY
+  #loop: Promise<void> | undefined
+  #finishing: Promise<unknown> = Promise.resolve()
+
+  constructor(runtime: ViewRuntime, options: WorkerOptions) {
+    this.#runtime = runtime
+    this.#options = options
+  }
+
+  /** Every version in the database as last seen, of this process's views and others. */
+  get versions(): readonly ViewVersion[] {
+    return this.#versions
+  }
+
+  /** Milliseconds since the oldest change that a version lacks, as last seen: at most a poll interval ago. */
+  lagMs(view: number): number {
+    return this.#lags.get(view) ?? 0
+  }
+
+  async start(): Promise<void> {
+    await this.refresh()
+    this.#loop = this.#run()
+  }
+
+  /** There may be something to do. */
+  wake(): void {
+    this.#work.ring()
+  }
+
+  /** Ends after the batches under way. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    this.#work.ring()
+    await this.#loop
+    await Promise.allSettled([...this.#drains.values()].map((drain) => drain.run(this.#stop.signal)))
+    await this.#finishing
+  }
+
+  /** Reads again which versions there are. */
+  async refresh(): Promise<void> {
+    this.#versions = await readVersions(this.#runtime.database, this.#runtime.schema)
+  }
+
+  /** Works until no view has a mark left and every build is finished. */
+  async settle(): Promise<void> {
+    for (;;) {
+      await this.refresh()
+      const pending = await this.#pending()
+      const own = this.#own()
+      const busy = own.filter(({ id }) => pending.some(({ view, waiting }) => view === id && waiting))
+      await Promise.all(busy.map((version) => this.#drain(version).run(this.#stop.signal)))
+      const building = own.filter(({ state }) => state === 'building')
+      for (const version of building) await finishBuild(this.#runtime, version, this.#options.rows.get(version.name))
+      if (busy.length === 0 && building.length === 0) return
+      if (this.#stop.signal.aborted) return
+      if (busy.length > 0 || building.length > 0) await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log } = this.#runtime
+    while (!this.#stop.signal.aborted) {
+      let pause = this.#options.pollIntervalMs
+      try {
+        await this.#look()
+      } catch (error) {
+        pause = Math.max(pause, 1000)
+        if (!this.#stop.signal.aborted)
+          log('warn', `cannot look for changes: ${error instanceof Error ? error.message : String(error)}`, { tryAgainMs: pause })
+      }
+      if (!this.#stop.signal.aborted) await this.#work.wait(clock, pause, this.#stop.signal)
+    }
+  }
+
+  async #look(): Promise<void> {
+    const { clock } = this.#runtime
+    if (clock.now() - this.#maintainedAt >= maintenanceMs) {
+      this.#maintainedAt = clock.now()
+      await this.#maintain()
+    }
+    const pending = await this.#pending()
+    for (const version of this.#own()) {
+      const waiting = pending.some((entry) => entry.view === version.id && entry.waiting)
+      if (waiting)
+        void this.#drain(version)
+          .run(this.#stop.signal)
+          .then(() => this.#finish(version))
+      else this.#finish(version)
+    }
+  }
+
+  async #pending(): Promise<readonly Pending[]> {
+    const { rows } = await this.#runtime.database.query<Pending>(
+      `select view, lag_ms, waiting from ${quote(this.#runtime.schema)}.pending()`,
+      [],
+      { prepare: true },
+    )
+    this.#lags = new Map(rows.map(({ view, lag_ms }) => [view, lag_ms]))
+    return rows
+  }
+
+  #own(): readonly ViewVersion[] {
+    const names = this.#options.rows
+    return this.#versions.filter(({ name, state }) => names.has(name) && (state === 'building' || state === 'live' || state === 'previous'))
+  }
+
+  #drain(version: ViewVersion): Drain {
+    const known = this.#drains.get(version.id)
+    if (known) return known
+    const made = new Drain(this.#runtime, version, () => this.progress.ring())
+    this.#drains.set(version.id, made)
+    return made
+  }
+
+  #finish(version: ViewVersion): void {
+    if (version.state !== 'building' || this.#stop.signal.aborted) return
+    this.#finishing = this.#finishing
+      .then(async () => {
+        if (this.#stop.signal.aborted) return
+        const now = this.#versions.find(({ id }) => id === version.id)
+        if (now?.state !== 'building') return
+        if (await finishBuild(this.#runtime, now, this.#options.rows.get(now.name))) await this.refresh()
+        this.progress.ring()
+      })
+      .catch((error: unknown) =>
+        this.#runtime.log(
+          'warn',
+          `${version.name}: the build could not be finished yet: ${error instanceof Error ? error.message : String(error)}`,
+        ),
+      )
+  }
+
+  async #maintain(): Promise<void> {
+    const { database, schema, log } = this.#runtime
+    await this.refresh()
+    await database.query(`update ${quote(schema)}.read_model set seen_at = clock_timestamp() where name = any ($1::text[])`, [
+      [...this.#options.rows.keys()],
+    ])
+    const { rows } = await database.query<{ name: string; message: string; times: number }>(
+      `with c as (delete from ${quote(schema)}.complaint returning view, message)
+       select v.name, c.message, count(*) as times from c join ${quote(schema)}.view v on v.id = c.view group by 1, 2`,
+    )
+    for (const { name, message, times } of rows)
+      log('warn', `${name}: could not be brought up to date in the writer's transaction, a worker did it after: ${message}`, { times })
+    await this.#watchCatalogue()
+    await dropIdleMarks(this.#runtime)
+    await retireOrphans(this.#runtime, [...this.#options.rows.keys()])
+    await retireVersions(this.#runtime, this.#options.rollbackWindowMs)
+    await this.#options.onMaintenance?.()
+  }
+
+  /** A table that was altered, attached, rewritten or robbed of its triggers: capture is installed anew and every key selected again. */
+  async #watchCatalogue(): Promise<void> {
+    const { database, schema, log } = this.#runtime
+    for (const { relation, name, gone } of await changedSources(database, schema)) {
+      const { rows } = await database.query<{ view: number; name: string }>(
+        `select m.view, v.name from ${quote(schema)}.map m join ${quote(schema)}.view v on v.id = m.view where m.source = $1::oid`,
+        [relation],
+      )
+      if (gone) {
+        for (const view of rows) await stopVersion(this.#runtime, view.view, view.name, `the table ${name}, which it reads, was dropped`)
+        await database.query(`delete from ${quote(schema)}.source where relation = $1::oid`, [relation])
+        continue
+      }
+      log('warn', `the table ${name} was changed: watching it anew, and selecting every row that depends on it again`, {
+        readModels: rows.map((view) => view.name),
+      })
+      await refreshLeaves(database, schema, relation)
+      await installCapture(this.#runtime, relation)
+      for (const { view } of rows)
+        await database.query(`insert into ${quote(schema)}.mark (view, lane, map, keys) values ($1, 1, -1, '{}')`, [view])
+    }
+  }
+}
