@@ -171,3 +171,43 @@ export class IncompatibleStoreError extends HeadwaterError {
     super(code, message, options)
   }
 }
+
+/** The log holds an event whose type, or whose newer schema version, this code does not know. Nothing is dropped: deploy the code that knows it. */
+export class UnknownEventError extends HeadwaterError {
+  readonly position: number
+
+  constructor(
+    event: { readonly type: string; readonly schemaVersion: number; readonly position: number; readonly aggregate: string },
+    known: string,
+  ) {
+    super(
+      'unknown_event',
+      `position ${event.position}: ${event.aggregate} has an event ${event.type} of schema version ${event.schemaVersion}, and this code knows ${known}; deploy the version that wrote it`,
+      { details: { position: event.position, type: event.type, schemaVersion: event.schemaVersion } },
+    )
+    this.position = event.position
+  }
+}
+
+/** A stream is not at the version that the caller holds, or it changed again at each of the tries. */
+export class VersionConflictError extends HeadwaterError {
+  constructor(aggregate: string, stream: string, expected: number | string, actual: number) {
+    super('version_conflict', `${aggregate} ${stream}: expected ${expected}, found version ${actual}; read it again and decide anew`, {
+      details: { aggregate, stream, expected, actual },
+    })
+  }
+}
+
+/** A handler of a projection or reaction did what it must not. `message` says what and how to mend it; the key or event is parked. */
+export class HandlerError extends HeadwaterError {
+  constructor(message: string, options?: { readonly cause?: unknown }) {
+    super('handler', message, options)
+  }
+}
+
+/** What a reader of the log found is not the log it knew: a hole, a repeated event, or a checkpoint over events that are gone. It stops until told. */
+export class LogMismatchError extends HeadwaterError {
+  constructor(message: string, details: unknown) {
+    super('log_mismatch', message, { details })
+  }
+}

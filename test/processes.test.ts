@@ -66,6 +66,7 @@ describe.skipIf(server?.skip)(`several processes, seed ${seed}`, () => {
       const app = headwater({ database, schema, readModels: randomViews(mode), log: silentLog })
       await app.start()
       await app.settle()
+      expect((await app.status()).readModels.filter(({ state, error }) => state !== 'live' || error)).toEqual([])
       expect(await wrongViews(database, schema)).toEqual([])
       for (const worker of workers) worker.process.kill('SIGTERM')
       expect(await Promise.all(workers.map((worker) => worker.exited()))).toEqual([0, 0])

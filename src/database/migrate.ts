@@ -3,9 +3,19 @@ import { DatabaseError, IncompatibleStoreError } from '../errors.ts'
 import type { Database, Transaction } from './database.ts'
 import { quote } from './identifier.ts'
 import { sql as readModels } from './migrations/000001-read-models.ts'
+import { sql as eventLog } from './migrations/000002-event-log.ts'
+import { sql as projections } from './migrations/000003-projections.ts'
+import { sql as snapshots } from './migrations/000004-snapshots.ts'
+import { sql as reactions } from './migrations/000005-reactions.ts'
 
 /** Headwater's own schema, migration by migration. The number is the place in the list; a migration that was released is never changed. */
-export const migrations: readonly { readonly name: string; readonly sql: string }[] = [{ name: 'read-models', sql: readModels }]
+export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
+  { name: 'read-models', sql: readModels },
+  { name: 'event-log', sql: eventLog },
+  { name: 'projections', sql: projections },
+  { name: 'snapshots', sql: snapshots },
+  { name: 'reactions', sql: reactions },
+]
 
 /**
  * The first of the two numbers of Headwater's advisory locks for this schema: `lockClass` for keys of views, `lockClass + 1` for a view as

@@ -1,0 +1,3 @@
+/** The log: events, and the function that appends them. */
+export const sql = `
+`

@@ -1,0 +1,3 @@
+/** What reactions have seen, and the commands they have yet to send. */
+export const sql = `
+`

@@ -1,0 +1,131 @@
+import type { Event, EventMetadata } from '../message/event.ts'
+
+/** What a stream must look like for an append: exactly so many events (0: none), at least one, or anything. */
+export type ExpectedVersion = number | 'no_stream' | 'stream_exists' | 'any'
+
+/** An event on its way into the log. `data` was checked against its schema. */
+export interface EventToAppend {
+  /** A UUID made by the caller. */
+  readonly id: string
+  readonly type: string
+  readonly schemaVersion: number
+  readonly data: unknown
+  readonly metadata: EventMetadata
+}
+
+/** Events for one stream. */
+export interface StreamAppend {
+  readonly aggregate: string
+  readonly stream: string
+  readonly expected: ExpectedVersion
+  readonly events: readonly EventToAppend[]
+}
+
+/** An idempotency key that is recorded together with what it did: with a result, or with a refusal (then there are no events). */
+export interface KeyedAnswer {
+  readonly command: string
+  readonly key: string
+  readonly inputHash: string
+  /** Plain JSON. Members that hold a version are not known before the append: see `versionResult`. */
+  readonly result?: unknown
+  readonly refusal?: { readonly code: string; readonly details: unknown }
+}
+
+/** One append: one stream or several, accepted or refused as a whole. */
+export interface AppendRequest {
+  readonly streams: readonly StreamAppend[]
+  readonly answer?: KeyedAnswer
+}
+
+/** What became of an append. A conflict is a value, not an error. */
+export type AppendOutcome =
+  | {
+      readonly status: 'appended'
+      /** Of the request's last event; of the head when it had no event. */
+      readonly position: number
+      /** The version of each stream after the append, in the request's order. */
+      readonly versions: readonly number[]
+      /** The transaction, for a token. */
+      readonly xid: string
+    }
+  | {
+      readonly status: 'conflict'
+      readonly aggregate: string
+      readonly stream: string
+      readonly expected: ExpectedVersion
+      readonly actual: number
+    }
+  /** A row that a sync projection's fold started from has changed: read again and decide again. */
+  | { readonly status: 'stale' }
+  /** The idempotency key is taken: its record is the answer. */
+  | { readonly status: 'duplicate' }
+
+/** Events of one stream, all from a version on. `version` is the stream's own, also when nothing was read. */
+export interface StreamSlice {
+  readonly events: readonly Event[]
+  readonly version: number
+}
+
+/** The end of the log. */
+export interface Head {
+  /** 0 when the log is empty. */
+  readonly position: number
+  /** Of the event that stands there; null when the log is empty. */
+  readonly eventId: string | null
+}
+
+/**
+ * The write log: events of all streams in one order. Positions are contiguous from 1, in the order of commits, so a reader that has read up to
+ * a position has seen everything up to it. `data` comes as it was written; upcasting is the aggregate's.
+ */
+export interface EventLog {
+  /**
+   * Appends atomically. Requests that arrive while one append is under way go together with the next, each judged alone.
+   * @throws {OutcomeUnknownError} the connection was lost and the request carries no key
+   * @throws {InvalidInputError} a stream id, type or key over 256 bytes, an event over 256 KiB, more than 500 events or 4 MiB, what JSON cannot keep
+   */
+  append(request: AppendRequest): Promise<AppendOutcome>
+  /** The events of a stream after `afterVersion` (0: all). Reads that arrive together go together. */
+  readStream(aggregate: string, stream: string, afterVersion?: number): Promise<StreamSlice>
+  /** Up to `limit` events after a position, in order; of some types only, through an index. */
+  read(options: { readonly after: number; readonly limit: number; readonly types?: readonly string[] }): Promise<readonly Event[]>
+  head(): Promise<Head>
+}
+
+/** One row that a sync projection wants written with a request. */
+export interface CompanionRow {
+  /** The id of the projection's version. */
+  readonly projection: number
+  readonly key: string
+  /** The position of the stored row that the fold started from, 0 where there was none; null when it started from an earlier request of this group. */
+  readonly was: number | null
+  /** Which event of the request folded last into it, from 0: its position becomes the row's. */
+  readonly event: number
+  /** The stream's version at that event, where the projection's key is the stream. */
+  readonly version: number | null
+  /** The row as JSON text; null deletes it. */
+  readonly row: string | null
+  /** The texts by which the declared indexes order the row. */
+  readonly index: readonly string[]
+}
+
+/** What sync projections add to one request of a group. */
+export interface CompanionPart {
+  readonly rows: readonly CompanionRow[]
+  /** Earlier requests of the group (their places, from 0) whose rows this one started from, directly or through others. */
+  readonly needs: readonly number[]
+}
+
+/**
+ * Sync projections as an append sees them; `app/` joins the two. `prepare` runs before a group is sent and gives a part for each request, or
+ * the error that fails that request alone.
+ */
+export interface AppendCompanion {
+  prepare(requests: readonly AppendRequest[]): Promise<{
+    /** The versions that this process keeps in step: those that stand at the head move with it. */
+    readonly projections: readonly number[]
+    readonly parts: readonly (CompanionPart | Error)[]
+  }>
+  /** After the group was judged. `left` are projections that did not stand at the head and have to be caught up. */
+  settled(outcomes: readonly (AppendOutcome | Error)[], left: readonly number[]): void
+}
