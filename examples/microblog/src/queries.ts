@@ -63,19 +63,36 @@ export const homeTimeline = query('homeTimeline', {
   reads: { publishedPosts },
   async execute({ userId, limit, before }, { publishedPosts, sql }) {
     const [publishedAt, postId] = before ?? ['infinity', 'ffffffff-ffff-ffff-ffff-ffffffffffff']
+    // Two posts of each are nearly always enough for a page; more are looked for only of those whose two are both on it.
     const rows = await sql<PostRow>`
-      with newest as (
-        select post.post_id
-        from follows
-        cross join lateral (
-          select post_id, published_at from ${publishedPosts}
-          where author_id = follows.followee_id and not is_reply
-            and (published_at, post_id) < (${publishedAt}::timestamptz, ${postId}::uuid)
-          order by published_at desc nulls last, post_id desc nulls last
-          limit ${limit + 1}
+      with first as materialized (
+        select follows.followee_id, post.*
+        from follows cross join lateral (
+          select p.post_id, p.published_at, row_number() over () as nth
+          from (
+            select post_id, published_at from ${publishedPosts}
+            where author_id = follows.followee_id and not is_reply
+              and (published_at, post_id) < (${publishedAt}::timestamptz, ${postId}::uuid)
+            order by published_at desc nulls last, post_id desc nulls last
+            limit 2
+          ) p
         ) post
         where follows.follower_id = ${userId}
-        order by post.published_at desc, post.post_id desc
+      ),
+      cut as materialized (select * from first order by published_at desc, post_id desc limit ${limit + 1}),
+      more as (
+        select post.post_id, post.published_at
+        from cut cross join lateral (
+          select post_id, published_at from ${publishedPosts}
+          where author_id = cut.followee_id and not is_reply and (published_at, post_id) < (cut.published_at, cut.post_id)
+          order by published_at desc nulls last, post_id desc nulls last
+          limit ${limit - 1}
+        ) post
+        where cut.nth = 2
+      ),
+      newest as (
+        select post_id from (select post_id, published_at from cut union all select post_id, published_at from more) found
+        order by published_at desc, post_id desc
         limit ${limit + 1}
       )
       select post.* from newest join ${publishedPosts} post using (post_id)
