@@ -1,5 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { eachNode, isNode, isTrue, listAt, nodeAt, nodesAt, numberAt, parseNodeTree, wordAt } from '../src/materialized-view/node-tree.ts'
+import {
+  eachNode,
+  isNode,
+  isTrue,
+  listAt,
+  nodeAt,
+  nodesAt,
+  numberAt,
+  parseNodeTree,
+  wordAt,
+} from '../src/materialized-view/analysis/node-tree.ts'
 
 function nodeOf(text: string) {
   const value = parseNodeTree(text)

@@ -1,7 +1,7 @@
 import { type Database, DefinitionError } from 'headwater'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { type Analysis, analyse } from '../src/materialized-view/analysis/select-analysis.ts'
 import type { KeyMap, ViewDefinition } from '../src/materialized-view/materialized-view.ts'
-import { type Analysis, analyse } from '../src/materialized-view/select-analysis.ts'
 import { blog } from './support/analysed-blog.ts'
 import { databases } from './support/databases.ts'
 

@@ -2,11 +2,11 @@ import { installCapture } from '../change/capture.ts'
 import { quote } from '../database/identifier.ts'
 import { DefinitionError } from '../errors.ts'
 import { checkIndexes } from '../read-model/stored-table.ts'
+import { analyse } from './analysis/select-analysis.ts'
 import { ensureIndexes } from './build.ts'
 import type { MaterializedView } from './materialized-view.ts'
 import { dropVersions, readVersions, register, sourcesOf, type ViewRuntime } from './registry.ts'
 import { checkRowNames } from './row-schema.ts'
-import { analyse } from './select-analysis.ts'
 
 /**
  * Checks a view's definition against the database and puts it to work: finds or makes its version, makes the triggers of its sources write

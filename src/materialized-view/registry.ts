@@ -4,8 +4,8 @@ import { lockClass } from '../database/migrate.ts'
 import type { Clock } from '../internal/clock.ts'
 import type { Log } from '../internal/log.ts'
 import type { Mode } from '../read-model/read-model.ts'
+import type { Analysis } from './analysis/select-analysis.ts'
 import type { MaterializedView, ViewDefinition } from './materialized-view.ts'
-import type { Analysis } from './select-analysis.ts'
 import { viewSql } from './view-sql.ts'
 
 export interface ViewRuntime {

@@ -1,6 +1,6 @@
 import { quote } from '../database/identifier.ts'
 import { lockClass } from '../database/migrate.ts'
-import type { Analysis } from './select-analysis.ts'
+import type { Analysis } from './analysis/select-analysis.ts'
 
 /** The statements that keep one version of a view: stored beside it, run inside the database with every setting pinned. */
 export interface ViewSql {

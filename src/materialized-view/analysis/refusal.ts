@@ -1,4 +1,4 @@
-import { DefinitionError } from '../errors.ts'
+import { DefinitionError } from '../../errors.ts'
 
 /** One reason why a view cannot be kept. `subject` is what it is about: a table, a column, a function, ... */
 export interface Refusal {

@@ -1,5 +1,5 @@
-import type { SqlClient } from '../database/database.ts'
-import { DatabaseError } from '../errors.ts'
+import type { SqlClient } from '../../database/database.ts'
+import { DatabaseError } from '../../errors.ts'
 
 /** Runs `work` under a savepoint to which it goes back in any case: nothing of it stays. */
 export async function undone<T>(client: SqlClient, work: () => Promise<T>): Promise<T> {

@@ -1,6 +1,6 @@
-import type { Transaction } from '../database/database.ts'
-import { DatabaseError } from '../errors.ts'
-import type { KeyMap, ViewDefinition } from './materialized-view.ts'
+import type { Transaction } from '../../database/database.ts'
+import { DatabaseError } from '../../errors.ts'
+import type { KeyMap, ViewDefinition } from '../materialized-view.ts'
 import type { Refusal } from './refusal.ts'
 import { attempt } from './undo.ts'
 

@@ -1,4 +1,4 @@
-import type { SqlClient } from '../database/database.ts'
+import type { SqlClient } from '../../database/database.ts'
 import { eachNode, nodeAt, numberAt, parseNodeTree, type TreeNode, type TreeValue, wordAt } from './node-tree.ts'
 import { entryKind } from './query-tree.ts'
 

@@ -1,4 +1,4 @@
-import type { Transaction } from '../database/database.ts'
+import type { Transaction } from '../../database/database.ts'
 import type { RelationFact } from './select-catalog.ts'
 
 /** A node of `explain (format json)`, as far as it is looked at. */

@@ -1,5 +1,5 @@
-import type { Transaction } from '../database/database.ts'
-import { DatabaseError } from '../errors.ts'
+import type { Transaction } from '../../database/database.ts'
+import { DatabaseError } from '../../errors.ts'
 import type { Refusal } from './refusal.ts'
 import type { OutputColumn } from './select-probe.ts'
 import { attempt } from './undo.ts'
