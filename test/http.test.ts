@@ -469,6 +469,13 @@ describe('errors', () => {
     },
   )
 
+  test.each(['55P03', '40001', '40P01'])('SQLSTATE %s, others in the way at every try, is 503 busy', async (sqlState) => {
+    const response = await serve(throwing(new DatabaseError(sqlState, secret))).send('{}')
+    expect(response.status).toBe(503)
+    expect(response.headers.get('retry-after')).toBe('1')
+    expect((await problemOf(response)).code).toBe('busy')
+  })
+
   test('invalid input lists every issue with its path', async () => {
     const issues = [
       { path: ['lines', 0, 'quantity'], message: 'too small' },
@@ -660,14 +667,14 @@ describe('whatever is sent', () => {
 
 describe('tokens', () => {
   const generation = 'abc123'
-  const token = (...xids: string[]) => encodeToken({ generation, writes: xids.map((xid) => ({ xid, fanOut: false })), upTo: undefined })
+  const token = (...xids: string[]) => encodeToken({ generation, writes: xids.map((xid) => ({ xid, fanOut: false })), upTo: undefined, position: 0 })
 
   test('with commas between them are one token that covers them all', () => {
     expect(decodeToken(`${token('5')}, ${token('7', '9')},${token('5', '8')}`)).toEqual(decodeToken(token('5', '7', '8', '9')))
   })
 
   test('of different generations do not go together', () => {
-    const other = encodeToken({ generation: 'def', writes: [], upTo: undefined })
+    const other = encodeToken({ generation: 'def', writes: [], upTo: undefined, position: 0 })
     expect(() => decodeToken(`${token('5')},${other}`)).toThrow(expect.objectContaining({ code: 'other_generation' }))
   })
 

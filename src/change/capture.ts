@@ -32,12 +32,15 @@ export async function installCapture(runtime: CaptureRuntime, relation: number):
       await runtime.database.transaction((transaction) => install(transaction, runtime.schema, relation))
       return
     } catch (error) {
-      if (!(error instanceof DatabaseError) || error.sqlState !== '55P03') throw error
+      if (!(error instanceof DatabaseError) || !inTheWay.has(error.sqlState)) throw error
       if (attempt % 5 === 1) runtime.log('info', 'waiting for open transactions before watching a table', { relation })
       await runtime.clock.sleep(200 + Math.random() * 800)
     }
   }
 }
+
+/** Another transaction held the table longer than we wait, or waited for us. */
+const inTheWay = new Set(['55P03', '40P01'])
 
 async function install(transaction: Transaction, schema: string, relation: number): Promise<void> {
   await transaction.query(`set local lock_timeout = '1s'`)
@@ -53,7 +56,18 @@ async function install(transaction: Transaction, schema: string, relation: numbe
     for (const table of [source.name, ...(await tableNames(transaction, source.leaves))])
       await createTrigger(transaction, schema, table, made)
   }
-  await transaction.query(`update ${quote(schema)}.source set fingerprint = ${fingerprintSql} where relation = $1::oid`, [relation])
+  await rememberCatalogue(transaction, schema, relation)
+}
+
+/** A table that is not what it was when it was last looked at: every key that depends on it is selected again, in the same transaction. */
+async function rememberCatalogue(transaction: Transaction, schema: string, relation: number): Promise<void> {
+  await transaction.query(
+    `with seen as (select fingerprint, ${fingerprintSql} as now from ${quote(schema)}.source where relation = $1::oid),
+       changed as (update ${quote(schema)}.source s set fingerprint = seen.now from seen where s.relation = $1::oid returning 1)
+     insert into ${quote(schema)}.mark (view, lane, map, keys)
+     select m.view, 1, -1, '{}' from ${quote(schema)}.map m, seen where m.source = $1::oid and seen.fingerprint <> seen.now`,
+    [relation],
+  )
 }
 
 async function createTrigger(transaction: Transaction, schema: string, table: string, made: CaptureFunction): Promise<void> {

@@ -84,6 +84,16 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
     { status: 503, title: 'Database unavailable', detail: 'The database cannot be reached.', retryAfterSeconds: 2, logAs: 'warn' },
   ],
   [
+    'busy',
+    {
+      status: 503,
+      title: 'Busy',
+      detail:
+        'Others were in the way at every try, such as a call with the same idempotency key that still runs; nothing was done. Try again.',
+      retryAfterSeconds: 1,
+    },
+  ],
+  [
     'outcome_unknown',
     {
       status: 503,
@@ -101,11 +111,17 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
 export function failureOf(error: unknown): Failure {
   if (isRejection(error)) return { problem: refusal(error), headers: {}, logAs: undefined }
   const known = error instanceof HttpFault || isHeadwaterError(error) ? error : undefined
-  const kind = known && kinds.get(known.code)
+  const code = known && (isInTheWay(known) ? 'busy' : known.code)
+  const kind = code && kinds.get(code)
   if (!known || !kind) return failure('internal', internal, '')
-  const { problem, headers, logAs } = failure(known.code, kind, known.message)
+  const { problem, headers, logAs } = failure(code, kind, known.message)
   if (known instanceof HttpFault) return { problem, headers: { ...headers, ...known.headers }, logAs }
   return { problem: { ...problem, ...membersOf(known) }, headers, logAs }
+}
+
+/** Locks that were not had in time, deadlocks and conflicts that outlasted every retry. */
+function isInTheWay(error: { readonly code?: string; readonly sqlState?: unknown }): boolean {
+  return error.code === 'database_error' && ['55P03', '40001', '40P01'].includes(String(error.sqlState))
 }
 
 /** An application may refuse with any code, `behind` or `internal` too: what it is is told by its class, in any copy of this library. */

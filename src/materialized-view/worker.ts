@@ -207,8 +207,6 @@ export class ViewWorker {
       })
       await refreshLeaves(database, schema, relation)
       await installCapture(this.#runtime, relation)
-      for (const { view } of rows)
-        await database.query(`insert into ${quote(schema)}.mark (view, lane, map, keys) values ($1, 1, -1, '{}')`, [view])
     }
   }
 }
