@@ -57,6 +57,20 @@ export class InvalidInputError extends HeadwaterError {
   }
 }
 
+/** An event that is not what its schema asks for, or that JSON would not give back as it is. The code that made it is at fault. Nothing was written. */
+export class InvalidEventError extends HeadwaterError {
+  readonly issues: readonly Issue[]
+
+  constructor(aggregate: string, type: string, issues: readonly Issue[]) {
+    const first = issues[0]
+    const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ''
+    super('invalid_event', `${aggregate}: event ${[type, ...(first?.path ?? [])].join('.')}: ${first?.message ?? 'refused'}${more}`, {
+      details: { aggregate, type, issues },
+    })
+    this.issues = issues
+  }
+}
+
 /** Nothing of that name is defined here. `code` tells the kind. */
 export class UnknownNameError extends HeadwaterError {
   constructor(kind: 'command' | 'query' | 'read_model', name: string, known: readonly string[]) {

@@ -5,6 +5,8 @@
  */
 
 // the application
+export { type Aggregate, type AggregateDefinition, aggregate, type DecideContext } from './aggregate/aggregate.ts'
+export type { Upcasts } from './aggregate/upcast.ts'
 export type { Difference, Headwater, HeadwaterOptions, ReadModelHandle, Verification } from './app/app.ts'
 export { headwater } from './app/headwater.ts'
 export { command } from './command/command.ts'
@@ -27,31 +29,77 @@ export {
   DatabaseError,
   DatabaseUnavailableError,
   DefinitionError,
+  HandlerError,
   HeadwaterError,
   IdempotencyKeyReusedError,
   IncompatibleStoreError,
+  InvalidEventError,
   InvalidInputError,
   type Issue,
   isHeadwaterError,
+  LogMismatchError,
   NoIndexError,
   NotReadyError,
   OutcomeUnknownError,
   ParkedError,
   Rejection,
   TokenError,
+  UnknownEventError,
   UnknownNameError,
   UsageError,
+  VersionConflictError,
 } from './errors.ts'
 // what the machine parts need from outside
 export { type Clock, systemClock } from './internal/clock.ts'
 export type { Immutable, Json } from './internal/immutable.ts'
 export { consoleLog, type Log, type LogLevel, silentLog } from './internal/log.ts'
+// the log port, for adapters: begin
+export type {
+  AppendOutcome,
+  AppendRequest,
+  EventLog,
+  EventToAppend,
+  ExpectedVersion,
+  Head,
+  KeyedAnswer,
+  StreamAppend,
+  StreamSlice,
+} from './log/log.ts'
+// the log port, for adapters: end
 export { type KeyMap, type MaterializedView, materializedView } from './materialized-view/materialized-view.ts'
-export type { Command, CommandMessage, Context, Executed, ExecuteOptions, TableContext } from './message/command.ts'
+export type {
+  CheckedEvent,
+  Command,
+  CommandMessage,
+  Context,
+  Emit,
+  EventCommand,
+  EventModel,
+  EventWriter,
+  Executed,
+  ExecuteOptions,
+  TableCommand,
+  TableContext,
+} from './message/command.ts'
+export type {
+  Event,
+  EventMakers,
+  EventMetadata,
+  EventSchemas,
+  EventSource,
+  EventsOf,
+  NewEvent,
+  NewEventOf,
+} from './message/event.ts'
 export type { Answer, Query, QueryOptions } from './message/query.ts'
 export { reject } from './message/rejection.ts'
 export { type InputOf, type OutputOf, type Schema, type } from './message/schema.ts'
+export { type Projection, projection } from './projection/projection.ts'
 export { query } from './query/query.ts'
+// the store port, for adapters: end
+export { type Reaction, reaction } from './reaction/reaction.ts'
+// the store port, for adapters: begin
+export { compareText, indexText, orderText } from './read-model/order-text.ts'
 export type {
   BuildProgress,
   Column,
@@ -66,3 +114,19 @@ export type {
   ReadModelState,
   ReadModelStatus,
 } from './read-model/read-model.ts'
+export {
+  type Batch,
+  type Checkpoint,
+  type Parked,
+  type Partitions,
+  partitionCount,
+  partitionOf,
+  type RangeRequest,
+  type RangeRow,
+  type RowChange,
+  type Seen,
+  type Store,
+  type StoredModel,
+  type StoredRow,
+  type StoreSize,
+} from './read-model/store.ts'

@@ -13,7 +13,7 @@ interface App {
 
 const none = {} as never
 const generation = 'abc'
-const nothing: Token = { generation, writes: [], upTo: undefined }
+const nothing: Token = { generation, writes: [], upTo: undefined, position: 0 }
 
 /** Counts its writes and makes real tokens of them. No database: what is tested is the client, and the handler between. */
 function countingApp() {

@@ -667,7 +667,8 @@ describe('whatever is sent', () => {
 
 describe('tokens', () => {
   const generation = 'abc123'
-  const token = (...xids: string[]) => encodeToken({ generation, writes: xids.map((xid) => ({ xid, fanOut: false })), upTo: undefined, position: 0 })
+  const token = (...xids: string[]) =>
+    encodeToken({ generation, writes: xids.map((xid) => ({ xid, fanOut: false })), upTo: undefined, position: 0 })
 
   test('with commas between them are one token that covers them all', () => {
     expect(decodeToken(`${token('5')}, ${token('7', '9')},${token('5', '8')}`)).toEqual(decodeToken(token('5', '7', '8', '9')))

@@ -22,6 +22,7 @@ export interface HeadwaterOptions<C extends Definitions, Q extends Definitions> 
   readonly commands?: C
   readonly readModels?: Readonly<Record<string, ReadModel<string, never, never, never> | unknown>>
   readonly queries?: Q
+  readonly reactions?: Definitions
   /** The PostgreSQL schema where Headwater keeps everything of its own. Default `headwater`. */
   readonly schema?: string
   readonly log?: Log
@@ -32,6 +33,8 @@ export interface HeadwaterOptions<C extends Definitions, Q extends Definitions> 
   readonly pollIntervalMs?: number
   /** How long the version before the live one is kept up to date for a rollback. Default 24 hours. */
   readonly rollbackWindowMs?: number
+  /** How many states of streams this process keeps, and about how many bytes: default 100,000 and 64 MiB; 0 entries: none. */
+  readonly stateCache?: { readonly entries?: number; readonly bytes?: number }
   /** How long `start()` keeps trying to reach the database. Default 30,000. */
   readonly connectTimeoutMs?: number
 }

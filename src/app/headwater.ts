@@ -1,24 +1,30 @@
+import type { CommandRuntime } from '../command/command-runtime.ts'
 import { refuseInsideCommand } from '../command/command-scope.ts'
 import { executeCommand } from '../command/execute-command.ts'
+import { executeDecision } from '../command/execute-decision.ts'
 import { executeMany } from '../command/execute-many.ts'
+import { executeManyDecisions } from '../command/execute-many-decisions.ts'
 import { sweepCommands } from '../command/sweep-commands.ts'
 import { quote } from '../database/identifier.ts'
 import { migrate } from '../database/migrate.ts'
-import { DatabaseUnavailableError, DefinitionError, NotReadyError, UnknownNameError, UsageError } from '../errors.ts'
+import { DatabaseUnavailableError, DefinitionError, UnknownNameError, UsageError } from '../errors.ts'
 import { systemClock } from '../internal/clock.ts'
 import { consoleLog } from '../internal/log.ts'
 import { retry } from '../internal/retry.ts'
+import { Wake } from '../internal/wake.ts'
+import { sweepStaged } from '../log/stage-append.ts'
 import { checkDefinitions, install, removeVersions } from '../materialized-view/install.ts'
-import type { MaterializedView } from '../materialized-view/materialized-view.ts'
-import type { ViewRuntime, ViewVersion } from '../materialized-view/registry.ts'
+import type { ViewRuntime } from '../materialized-view/registry.ts'
 import { viewStatuses } from '../materialized-view/view-status.ts'
 import { ViewWorker } from '../materialized-view/worker.ts'
 import type { Command } from '../message/command.ts'
-import type { Query } from '../message/query.ts'
-import { answer, type Located, type ReadSide } from '../query/answer.ts'
+import { answer, type ReadSide } from '../query/answer.ts'
 import type { ReadModelStatus } from '../read-model/read-model.ts'
 import type { CommandsBy, Definitions, Headwater, HeadwaterOptions, QueriesBy, ReadModelHandle } from './app.ts'
+import { type Defined, definedBy } from './definitions.ts'
+import { EventSide } from './event-side.ts'
 import { readGeneration } from './generation.ts'
+import { locate } from './locate.ts'
 import { viewHandle } from './view-handle.ts'
 import { checkedToken, mergedToken } from './written-token.ts'
 
@@ -42,10 +48,12 @@ export function headwater<C extends Definitions = Record<never, never>, Q extend
 class Application {
   readonly #options: HeadwaterOptions<Definitions, Definitions>
   readonly #runtime: ViewRuntime
-  readonly #commands: ReadonlyMap<string, Command>
-  readonly #queries: ReadonlyMap<string, Query>
-  readonly #views: readonly MaterializedView[]
+  readonly #defined: Defined
   readonly #side: ReadSide
+  readonly #events: EventSide
+  /** Rings when any read model got further. */
+  readonly #progress = new Wake()
+  readonly #commandRuntime: CommandRuntime
   #worker: ViewWorker | undefined
   #generation = ''
   #state: 'new' | 'starting' | 'started' | 'stopped' = 'new'
@@ -63,11 +71,22 @@ class Application {
         `schema ${JSON.stringify(this.#runtime.schema)}: a name has 1 to 40 of a-z, 0-9 and _, and begins with a letter`,
       )
     }
-    this.#commands = byName<Command>('command', options.commands ?? {}, 'commandName')
-    this.#queries = byName<Query>('query', options.queries ?? {}, 'queryName')
-    this.#views = [...byName<MaterializedView>('read model', options.readModels ?? {}, 'readModelName').values()]
-    checkDefinitions(this.#views)
-    this.#checkReads()
+    this.#defined = definedBy(options)
+    checkDefinitions([...this.#defined.readModels])
+    this.#events = new EventSide(this.#runtime, {
+      projections: this.#defined.projections,
+      reactions: this.#defined.reactions,
+      pollIntervalMs: options.pollIntervalMs ?? 100,
+      rollbackWindowMs: options.rollbackWindowMs ?? day,
+      works: true,
+      stateCache: options.stateCache,
+      generation: () => this.#generation,
+      renewGeneration: () => this.#checkGeneration(),
+      progress: this.#progress,
+      send: ({ command, input }, { correlationId, ...sent }) => this.execute(command, input, { ...sent, context: { correlationId } }),
+    })
+    const { eventLog, states, snapshots, staging } = this.#events
+    this.#commandRuntime = { ...this.#runtime, eventLog, states, snapshots, staging }
     this.#side = this.#readSide()
   }
 
@@ -89,20 +108,24 @@ class Application {
         migrations: migrated,
       })
     await this.#checkGeneration()
-    for (const view of this.#views) await install(this.#runtime, view)
+    const { views } = this.#defined
+    for (const view of views) await install(this.#runtime, view)
     this.#worker = new ViewWorker(this.#runtime, {
-      rows: new Map(this.#views.map((view) => [view.readModelName, view['~view'].row])),
+      rows: new Map(views.map((view) => [view.readModelName, view['~view'].row])),
       pollIntervalMs: this.#options.pollIntervalMs ?? 100,
       rollbackWindowMs: this.#options.rollbackWindowMs ?? day,
+      progress: this.#progress,
       onMaintenance: () => this.#maintain(),
     })
     await this.#worker.start()
     this.#state = 'started'
+    await this.#events.start()
   }
 
   async stop(): Promise<void> {
     if (this.#state === 'stopped') return
     this.#state = 'stopped'
+    await this.#events.stop()
     await this.#worker?.stop()
     await this.#runtime.database.close()
   }
@@ -113,58 +136,67 @@ class Application {
 
   async execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
     const { generation } = this.#started('execute')
-    const definition = this.#commands.get(name)
-    if (!definition) throw new UnknownNameError('command', name, [...this.#commands.keys()])
+    const definition = this.#command(name)
     const after = checkedToken(generation, options.after)
-    const outcome = await executeCommand(this.#runtime, definition, input, options)
+    if (definition['~kind'] === 'events') {
+      const { result, position, replayed } = await executeDecision(this.#commandRuntime, definition, input, options)
+      // Its events are in the log alone: no mark of a view waits for its transaction.
+      const token = await mergedToken(this.#runtime, generation, { writes: [], position: position ?? 0 }, after)
+      return { result, token, replayed }
+    }
+    const { result, write, position, replayed } = await executeCommand(this.#commandRuntime, definition, input, options)
     this.#worker?.wake()
-    const token = await mergedToken(this.#runtime, generation, outcome.write ? [outcome.write] : [], after)
-    return { result: outcome.result, token, replayed: outcome.replayed }
+    const token = await mergedToken(this.#runtime, generation, { writes: write ? [write] : [], position: position ?? 0 }, after)
+    return { result, token, replayed }
   }
 
   async executeMany(name: string, inputs: Iterable<unknown>, options: Parameters<Headwater['executeMany']>[2] = {}): Promise<unknown> {
     const { generation } = this.#started('executeMany')
-    const definition = this.#commands.get(name)
-    if (!definition) throw new UnknownNameError('command', name, [...this.#commands.keys()])
-    const { executed, writes } = await executeMany(this.#runtime, definition, inputs, options)
+    const definition = this.#command(name)
+    const { executed, writes, position } = await (definition['~kind'] === 'events'
+      ? executeManyDecisions(this.#commandRuntime, definition, inputs, options)
+      : executeMany(this.#commandRuntime, definition, inputs, options))
     this.#worker?.wake()
-    return { executed, token: await mergedToken(this.#runtime, generation, writes, undefined) }
+    return { executed, token: await mergedToken(this.#runtime, generation, { writes, position: position ?? 0 }, undefined) }
   }
 
   async query(name: string, input: unknown, options: Parameters<Headwater['query']>[2] = {}): Promise<unknown> {
     this.#started('query')
     refuseInsideCommand(`query(${JSON.stringify(name)})`)
-    const definition = this.#queries.get(name)
-    if (!definition) throw new UnknownNameError('query', name, [...this.#queries.keys()])
+    const definition = this.#defined.queries.get(name)
+    if (!definition) throw new UnknownNameError('query', name, [...this.#defined.queries.keys()])
     return await answer(this.#side, definition, input, options)
   }
 
   async status(): Promise<{ readonly readModels: readonly ReadModelStatus[] }> {
     const { worker } = this.#started('status')
     await worker.refresh()
-    const defined = new Set(this.#views.map(({ readModelName }) => readModelName))
-    return { readModels: await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) }) }
+    const defined = this.#defined.readModels
+    const views = await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) })
+    return { readModels: [...views].sort((a, b) => (a.name < b.name ? -1 : 1)) }
   }
 
   readModel(name: string): ReadModelHandle {
     const { worker } = this.#started('readModel')
-    if (!this.#views.some(({ readModelName }) => readModelName === name)) {
-      throw new UnknownNameError(
-        'read_model',
-        name,
-        this.#views.map(({ readModelName }) => readModelName),
-      )
-    }
+    const { readModels } = this.#defined
+    if (!readModels.has(name)) throw new UnknownNameError('read_model', name, [...readModels])
     return viewHandle(this.#runtime, worker, name, async () => (await this.status()).readModels.find((status) => status.name === name))
   }
 
   async settle(): Promise<void> {
-    await this.#started('settle').worker.settle()
+    const { worker } = this.#started('settle')
+    // Reactions write, and what they write is folded and reacted to again, until nothing moves any more.
+    for (;;) {
+      const { position } = await this.#events.eventLog.head()
+      await this.#events.settle()
+      await worker.settle()
+      if ((await this.#events.eventLog.head()).position === position) return
+    }
   }
 
   async drop(name: string): Promise<void> {
     const { worker } = this.#started('drop')
-    if (this.#views.some(({ readModelName }) => readModelName === name)) {
+    if (this.#defined.readModels.has(name)) {
       throw new UsageError(`drop('${name}'): this application defines it; take its definition out first`)
     }
     await worker.refresh()
@@ -183,6 +215,7 @@ class Application {
   async uninstall(): Promise<void> {
     const { worker } = this.#started('uninstall')
     this.#state = 'stopped'
+    await this.#events.stop()
     await worker.stop()
     const { database, schema, clock } = this.#runtime
     await retry(
@@ -222,70 +255,35 @@ class Application {
   async #maintain(): Promise<void> {
     await this.#checkGeneration()
     await sweepCommands(this.#runtime, this.#options.idempotencyRetentionMs ?? 7 * day)
+    await sweepStaged(this.#runtime.database, this.#runtime.schema)
+  }
+
+  #command(name: string): Command {
+    const { commands } = this.#defined
+    const definition = commands.get(name)
+    if (!definition) throw new UnknownNameError('command', name, [...commands.keys()])
+    return definition
   }
 
   #readSide(): ReadSide {
     const { database, schema, clock } = this.#runtime
-    const worker = () => this.#started('query').worker
+    const views = () => this.#started('query').worker
+    const { projections } = this.#events
     return {
       database,
       schema,
       clock,
       generation: () => this.#generation,
-      locate: (readModel) => located(schema, worker(), readModel),
-      refresh: () => worker().refresh(),
-      wake: () => worker().wake(),
-      get progress() {
-        return worker().progress
+      locate: (readModel) => locate({ schema, views: views(), projections, defined: this.#defined.projections }, readModel),
+      refresh: async () => {
+        await views().refresh()
+        if (this.#defined.projections.length > 0) await projections.refresh()
       },
+      wake: () => {
+        views().wake()
+        this.#events.wake()
+      },
+      progress: this.#progress,
     }
   }
-
-  #checkReads(): void {
-    const defined = new Set(this.#views.map(({ readModelName }) => readModelName))
-    for (const definition of this.#queries.values()) {
-      for (const { readModelName } of Object.values(definition['~reads'])) {
-        if (defined.has(readModelName)) continue
-        throw new DefinitionError(
-          `query ${definition.queryName}: it reads ${readModelName}, which is not among the application's read models; add it to "readModels"`,
-        )
-      }
-    }
-  }
-}
-
-function located(schema: string, worker: ViewWorker, readModel: string): Located {
-  const own = worker.versions.filter(({ name }) => name === readModel)
-  const active = own.find((version) => version.active)
-  if (!active) {
-    const stopped = own.find(({ state }) => state === 'stopped')
-    if (stopped) throw new NotReadyError('stopped', readModel, `it stopped before its first build was finished: ${stopped.error ?? ''}`)
-    throw new NotReadyError('building', readModel, 'its first build is under way')
-  }
-  return { stored: storedTable(schema, active), state: active.state === 'stopped' ? 'stopped' : 'live', lagMs: worker.lagMs(active.id) }
-}
-
-const storedTables = new WeakMap<ViewVersion, Located['stored']>()
-
-function storedTable(schema: string, version: ViewVersion): Located['stored'] {
-  const known = storedTables.get(version)
-  if (known) return known
-  const { columns, key, indexes } = version.shape
-  const made = { schema, table: version.table, columns, key, indexes, view: version.id }
-  storedTables.set(version, made)
-  return made
-}
-
-/** Definitions by their own names. What is no definition of this kind is passed over, so that whole modules can be given. */
-function byName<D>(kind: string, definitions: Definitions, property: string): ReadonlyMap<string, D> {
-  const found = new Map<string, D>()
-  for (const definition of Object.values(definitions)) {
-    if ((typeof definition !== 'object' && typeof definition !== 'function') || definition === null || !(property in definition)) continue
-    const name = String((definition as Record<string, unknown>)[property])
-    const other = found.get(name)
-    if (other !== undefined && other !== definition)
-      throw new DefinitionError(`two definitions bear the name ${name}: give each ${kind} a name of its own`)
-    found.set(name, definition as D)
-  }
-  return found
 }

@@ -10,14 +10,11 @@ import { decodeToken, encodeToken, mergeTokens, type Token, type TokenWrite } fr
 export async function mergedToken(
   runtime: ViewRuntime,
   generation: string,
-  writes: readonly TokenWrite[],
+  wrote: { readonly writes: readonly TokenWrite[]; readonly position: number },
   older: Token | undefined,
 ): Promise<string> {
-  const written = writes.reduce<Token>((token, write) => mergeTokens(token, { generation, writes: [write], upTo: undefined }), {
-    generation,
-    writes: [],
-    upTo: undefined,
-  })
+  const empty: Token = { generation, writes: [], upTo: undefined, position: wrote.position }
+  const written = wrote.writes.reduce<Token>((token, write) => mergeTokens(token, { ...empty, writes: [write] }), empty)
   if (older === undefined) return encodeToken(written)
   return encodeToken(mergeTokens(await unapplied(runtime, older), written))
 }

@@ -50,24 +50,30 @@ async function install(transaction: Transaction, schema: string, relation: numbe
   const watches = await readWatches(transaction, schema, relation)
   await transaction.query(`lock table ${source.name} in share row exclusive mode`)
   if (watches.length === 0) return await uninstall(transaction, schema, source)
+  const changed = await isChanged(transaction, schema, relation)
   const plain = await hasPlainKeys(transaction, relation, watches)
   for (const made of captureFunctions({ schema, relation, watches, primaryKey: source.primary_key, plain })) {
     await transaction.query(made.sql)
     for (const table of [source.name, ...(await tableNames(transaction, source.leaves))])
       await createTrigger(transaction, schema, table, made)
   }
-  await rememberCatalogue(transaction, schema, relation)
+  await transaction.query(`update ${quote(schema)}.source set fingerprint = ${fingerprintSql} where relation = $1::oid`, [relation])
+  // What was written meanwhile left no marks, so every key is selected again; in this transaction, or a crash would lose that.
+  if (changed) {
+    await transaction.query(
+      `insert into ${quote(schema)}.mark (view, lane, map, keys) select m.view, 1, -1, '{}' from ${quote(schema)}.map m where m.source = $1::oid`,
+      [relation],
+    )
+  }
 }
 
-/** A table that is not what it was when it was last looked at: every key that depends on it is selected again, in the same transaction. */
-async function rememberCatalogue(transaction: Transaction, schema: string, relation: number): Promise<void> {
-  await transaction.query(
-    `with seen as (select fingerprint, ${fingerprintSql} as now from ${quote(schema)}.source where relation = $1::oid),
-       changed as (update ${quote(schema)}.source s set fingerprint = seen.now from seen where s.relation = $1::oid returning 1)
-     insert into ${quote(schema)}.mark (view, lane, map, keys)
-     select m.view, 1, -1, '{}' from ${quote(schema)}.map m, seen where m.source = $1::oid and seen.fingerprint <> seen.now`,
+/** Whether the table, or one of its triggers, is not what it was when it was last looked at. Not asked the first time. */
+async function isChanged(transaction: Transaction, schema: string, relation: number): Promise<boolean> {
+  const { rows } = await transaction.query<{ changed: boolean }>(
+    `select coalesce(fingerprint <> ${fingerprintSql}, false) as changed from ${quote(schema)}.source where relation = $1::oid`,
     [relation],
   )
+  return rows[0]?.changed === true
 }
 
 async function createTrigger(transaction: Transaction, schema: string, table: string, made: CaptureFunction): Promise<void> {

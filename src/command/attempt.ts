@@ -1,26 +1,18 @@
 import type { Database, Transaction } from '../database/database.ts'
 import { sqlOn } from '../database/sql.ts'
-import { DatabaseError, DatabaseUnavailableError, HeadwaterError, isHeadwaterError, Rejection } from '../errors.ts'
-import type { Clock } from '../internal/clock.ts'
-import type { Log } from '../internal/log.ts'
+import { DatabaseError, DatabaseUnavailableError, HeadwaterError } from '../errors.ts'
 import { retry } from '../internal/retry.ts'
-import type { Context, TableContext } from '../message/command.ts'
+import type { ExecuteOptions, TableContext } from '../message/command.ts'
 import type { Schema } from '../message/schema.ts'
+import type { CommandRuntime } from './command-runtime.ts'
 import { runInside } from './command-scope.ts'
+import type { Emission } from './emission.ts'
+import { eventMetadata } from './event-metadata.ts'
+import { isRejection } from './is-rejection.ts'
 
-/** What carrying out commands needs from the application. */
-export interface CommandRuntime {
-  readonly database: Database
-  /** The schema where Headwater keeps its own tables. */
-  readonly schema: string
-  readonly clock: Clock
-  readonly log: Log
-  /** How long a command waits for another one with the same idempotency key. Default 10,000. */
-  readonly lockTimeoutMs?: number
-}
-
-/** Any command's definition, whatever its input. */
+/** Any definition of a command over tables, whatever its input. */
 export interface RunnableCommand {
+  readonly '~kind': 'tables'
   readonly commandName: string
   readonly input: Schema
   readonly '~execute': (input: never, context: TableContext) => Promise<unknown>
@@ -75,25 +67,25 @@ async function attemptOnce<T>(database: Database, work: (transaction: Transactio
   }
 }
 
-/** Runs a command's `execute` in an open transaction. A refusal comes back as a value, thrown or not. */
+/** Runs a command's `execute` in an open transaction; what it emits is added to `emission`. A refusal comes back as a value, thrown or not. */
 export async function runExecute(
   definition: RunnableCommand,
   input: unknown,
   client: Transaction,
-  context: Context | undefined,
+  options: ExecuteOptions,
+  emission: Emission,
 ): Promise<unknown> {
-  const offered: TableContext = { sql: sqlOn(client), client, context: context ?? {} }
+  const name = definition.commandName
+  const { emit, end } = emission.begin(name, eventMetadata(name, options))
+  const offered: TableContext = { sql: sqlOn(client), client, emit, context: options.context ?? {} }
   try {
-    return await runInside(definition.commandName, async () => definition['~execute'](input as never, offered))
+    return await runInside(name, async () => definition['~execute'](input as never, offered))
   } catch (error) {
     if (isRejection(error)) return error
     throw error
+  } finally {
+    end()
   }
-}
-
-/** Whether `value` is what `reject()` makes, also from another copy of this library. */
-export function isRejection(value: unknown): value is Rejection {
-  return value instanceof Rejection || (isHeadwaterError(value) && value.name === Rejection.name)
 }
 
 /** Whether a fresh transaction may succeed. Query builders wrap what the driver throws, so the causes are looked through too. */

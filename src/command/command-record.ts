@@ -83,7 +83,11 @@ async function insertKey(client: SqlClient, use: KeyUse, state: 'running' | 'aba
   return rowCount === 1
 }
 
-async function readRecord(client: SqlClient, use: KeyUse, lock: '' | 'for update'): Promise<CommandRecord | undefined> {
+/**
+ * What the table says of a key now, or undefined.
+ * @throws {IdempotencyKeyReusedError} the key stands for another input
+ */
+export async function readRecord(client: SqlClient, use: KeyUse, lock: '' | 'for update'): Promise<CommandRecord | undefined> {
   const { rows } = await client.query<{
     state: CommandRecord['state']
     input_hash: string
@@ -146,7 +150,8 @@ async function waitingForKey<T>(use: KeyUse, work: () => Promise<T>): Promise<T>
 
 const lockNotAvailable = '55P03'
 
-function keyInUse(use: KeyUse, cause?: unknown): DatabaseError {
+/** The error for a key that another call holds for too long. */
+export function keyInUse(use: KeyUse, cause?: unknown): DatabaseError {
   const message = `${use.name}: a command with the same idempotency key is still being carried out after ${use.lockTimeoutMs} ms; send it again later`
   return new DatabaseError(lockNotAvailable, message, { cause })
 }

@@ -1,5 +1,5 @@
 import type { Rejection } from '../errors.ts'
-import type { Command, TableContext } from '../message/command.ts'
+import type { TableCommand, TableContext } from '../message/command.ts'
 import { checkMessageName } from '../message/name.ts'
 import type { InputOf, OutputOf, Schema } from '../message/schema.ts'
 
@@ -23,12 +23,13 @@ export function command<const Name extends string, Input extends Schema, Result 
     readonly input: Input
     readonly execute: (input: OutputOf<Input>, context: TableContext) => Promise<Result | Rejection>
   },
-): Command<Name, Input, Exclude<Result, Rejection>> {
+): TableCommand<Name, Input, Exclude<Result, Rejection>> {
   checkMessageName('command', name)
   return Object.assign((input: InputOf<Input>) => ({ command: name, input }), {
     commandName: name,
     input: definition.input,
     '~result': undefined as unknown as Exclude<Result, Rejection>,
+    '~kind': 'tables' as const,
     '~execute': definition.execute,
   })
 }

@@ -1,29 +1,24 @@
-import { createHash } from 'node:crypto'
 import type { Transaction } from '../database/database.ts'
-import { DatabaseUnavailableError, InvalidInputError, OutcomeUnknownError, Rejection, UsageError } from '../errors.ts'
-import { canonicalJson, jsonFault } from '../internal/json.ts'
+import { DatabaseUnavailableError, OutcomeUnknownError, Rejection, UsageError } from '../errors.ts'
 import { pauseBefore, retry } from '../internal/retry.ts'
 import type { ExecuteOptions } from '../message/command.ts'
 import { parse } from '../message/schema.ts'
 import type { TokenWrite } from '../message/token.ts'
-import { type Attempted, attempt, type CommandRuntime, didNotHappen, isRejection, type RunnableCommand, runExecute } from './attempt.ts'
+import { type Attempted, attempt, didNotHappen, type RunnableCommand, runExecute } from './attempt.ts'
+import type { CommandOutcome } from './command-outcome.ts'
 import { abandonKey, type CommandRecord, claimKey, isKeyInUse, type KeyUse, recordDone, recordRefused } from './command-record.ts'
+import type { CommandRuntime } from './command-runtime.ts'
 import { refuseInsideCommand } from './command-scope.ts'
+import { Emission, headPosition, stagedPosition } from './emission.ts'
+import { executeDecision } from './execute-decision.ts'
+import { isRejection } from './is-rejection.ts'
+import type { DecidingCommand } from './judge.ts'
+import { keyUse } from './key-use.ts'
 import { plainJson, plainRejection } from './plain-json.ts'
 import { commitUnkeyed } from './unkeyed-commit.ts'
 
-/** What a command came to. */
-export interface CommandOutcome {
-  /** What `execute` resolved to, as JSON gives it back. */
-  readonly result: unknown
-  /** For the token. Undefined when the command wrote nothing. */
-  readonly write: TokenWrite | undefined
-  /** The recorded answer of an earlier call; nothing was done now. */
-  readonly replayed: boolean
-}
-
 /**
- * Carries a command out in one transaction: everything it wrote is committed, or nothing is and this throws. With an idempotency key it takes effect
+ * Carries a command out: one of an aggregate as {@link executeDecision} says, one over tables in one transaction: everything it wrote is committed, or nothing is and this throws. With an idempotency key it takes effect
  * at most once, in whichever process, and every call gets the answer of that once.
  *
  * @throws {Rejection} the command refused
@@ -37,16 +32,20 @@ export interface CommandOutcome {
  */
 export async function executeCommand(
   runtime: CommandRuntime,
-  definition: RunnableCommand,
+  definition: RunnableCommand | DecidingCommand,
   input: unknown,
   options: ExecuteOptions,
 ): Promise<CommandOutcome> {
+  if (definition['~kind'] === 'events') return executeDecision(runtime, definition, input, options)
   refuseInsideCommand(`execute(${JSON.stringify(definition.commandName)})`)
   const name = definition.commandName
+  if (options.ifVersion !== undefined) throw new UsageError(`${name}: ifVersion is for commands of aggregates; tables have no version`)
   const job: Job = { runtime, definition, input: await parse(name, definition.input, input), options }
-  if (options.idempotencyKey !== undefined) return outcomeOf(await executeKeyed(job, keyUse(runtime, name, options.idempotencyKey, input)))
+  if (options.idempotencyKey !== undefined) {
+    return outcomeOf(job, await executeKeyed(job, keyUse(runtime, name, options.idempotencyKey, input)))
+  }
   const { value, write } = await commitUnkeyed(runtime, name, (transaction) => resultOrThrow(job, transaction))
-  return { result: value, write, replayed: false }
+  return { result: value.told, write, position: await positionOf(job, value.staged, false), replayed: false }
 }
 
 interface Job {
@@ -56,16 +55,26 @@ interface Job {
   readonly options: ExecuteOptions
 }
 
-async function resultOrThrow(job: Job, transaction: Transaction): Promise<unknown> {
-  const told = await run(job, transaction)
-  if (told instanceof Rejection) throw told
-  return told
+/** What a run of `execute` came to. */
+interface Ran {
+  /** Its result or its refusal, as plain JSON. */
+  readonly told: unknown
+  /** What it emitted, on its way into the log. */
+  readonly staged: string | undefined
 }
 
-async function run({ definition, input, options }: Job, transaction: Transaction): Promise<unknown> {
-  const told = await runExecute(definition, input, transaction, options.context)
+async function resultOrThrow(job: Job, transaction: Transaction): Promise<Ran> {
+  const ran = await run(job, transaction)
+  if (ran.told instanceof Rejection) throw ran.told
+  return ran
+}
+
+async function run({ runtime, definition, input, options }: Job, transaction: Transaction): Promise<Ran> {
   const name = definition.commandName
-  return isRejection(told) ? plainRejection(name, told) : plainJson(`${name}: the result`, told)
+  const emission = new Emission()
+  const told = await runExecute(definition, input, transaction, options, emission)
+  if (isRejection(told)) return { told: plainRejection(name, told), staged: undefined }
+  return { told: plainJson(`${name}: the result`, told), staged: await emission.stage(runtime, name, transaction) }
 }
 
 /** What became of a use of an idempotency key: the answer as it stands in the table. */
@@ -73,12 +82,19 @@ interface Answer {
   readonly result: unknown
   readonly refusal: Rejection | undefined
   readonly write: TokenWrite
+  readonly staged: string | undefined
   readonly replayed: boolean
 }
 
-function outcomeOf({ result, refusal, write, replayed }: Answer): CommandOutcome {
+async function outcomeOf(job: Job, { result, refusal, write, staged, replayed }: Answer): Promise<CommandOutcome> {
   if (refusal) throw refusal
-  return { result, write, replayed }
+  return { result, write, position: await positionOf(job, staged, replayed), replayed }
+}
+
+/** Where the token has to reach in the log. What a replayed command emitted is not known any more, but it is not after the head. */
+function positionOf({ runtime, definition }: Job, staged: string | undefined, replayed: boolean): Promise<number | undefined> {
+  if (staged !== undefined) return stagedPosition(runtime, definition.commandName, staged)
+  return replayed ? headPosition(runtime) : Promise.resolve(undefined)
 }
 
 /*
@@ -122,21 +138,20 @@ async function carryOutKeyed(job: Job, use: KeyUse, transaction: Transaction): P
   const record = await claimKey(transaction, use)
   if (record) return answerOf(use, record, undefined)
   await transaction.query('set local lock_timeout to default; savepoint headwater_command')
-  const told = await run(job, transaction)
+  const { told, staged } = await run(job, transaction)
   if (!(told instanceof Rejection)) {
-    return { result: told, refusal: undefined, write: await recordDone(transaction, use, told), replayed: false }
+    return { result: told, refusal: undefined, write: await recordDone(transaction, use, told), staged, replayed: false }
   }
   await transaction.query('rollback to savepoint headwater_command')
-  return { result: undefined, refusal: told, write: await recordRefused(transaction, use, told), replayed: false }
+  return { result: undefined, refusal: told, write: await recordRefused(transaction, use, told), staged: undefined, replayed: false }
 }
 
-/** The answer in a record. It is a replay unless the transaction `ours` wrote it. */
-function answerOf(use: KeyUse, record: CommandRecord, ours: string | undefined): Answer {
-  const replayed = record.write.xid !== ours
-  if (record.state === 'done') return { result: record.result, refusal: undefined, write: record.write, replayed }
-  if (record.state === 'refused') {
-    return { result: undefined, refusal: new Rejection(record.code ?? '', record.result), write: record.write, replayed }
-  }
+/** The answer in a record. It is a replay unless the transaction of `mine` wrote it. */
+function answerOf(use: KeyUse, record: CommandRecord, mine: Answer | undefined): Answer {
+  const replayed = record.write.xid !== mine?.write.xid
+  const known = { write: record.write, staged: replayed ? undefined : mine?.staged, replayed }
+  if (record.state === 'done') return { result: record.result, refusal: undefined, ...known }
+  if (record.state === 'refused') return { result: undefined, refusal: new Rejection(record.code ?? '', record.result), ...known }
   throw new UsageError(`${use.name}: the key ${JSON.stringify(use.key)} was left unfinished by a command that ended its own transaction`)
 }
 
@@ -144,7 +159,7 @@ const settleTriesMax = 8
 
 /** Settles a lost commit: its answer, or undefined when it surely did not happen and never will. */
 async function settle(runtime: CommandRuntime, use: KeyUse, lost: DatabaseUnavailableError, value: Answer): Promise<Answer | undefined> {
-  const ours = value.replayed ? undefined : value.write.xid
+  const mine = value.replayed ? undefined : value
   for (let tries = 1; tries <= settleTriesMax; tries++) {
     try {
       const { value: record, lost: lostAgain } = await attempt(runtime, use.name, (transaction) => abandonKey(transaction, use))
@@ -154,7 +169,7 @@ async function settle(runtime: CommandRuntime, use: KeyUse, lost: DatabaseUnavai
         key: use.key,
         found: record?.state ?? 'nothing',
       })
-      return record && answerOf(use, record, ours)
+      return record && answerOf(use, record, mine)
     } catch (error) {
       if (isKeyInUse(error)) break
       if (!(error instanceof DatabaseUnavailableError)) throw error
@@ -162,17 +177,4 @@ async function settle(runtime: CommandRuntime, use: KeyUse, lost: DatabaseUnavai
     }
   }
   throw new OutcomeUnknownError(use.name, { cause: lost })
-}
-
-const keyBytesMax = 256
-
-function keyUse(runtime: CommandRuntime, name: string, key: string, input: unknown): KeyUse {
-  const bytes = Buffer.byteLength(key)
-  const fault = bytes < 1 || bytes > keyBytesMax ? `has ${bytes} bytes instead of 1 to ${keyBytesMax}` : jsonFault(key)?.message
-  if (fault) throw new InvalidInputError(name, [{ path: ['idempotencyKey'], message: fault }])
-  const plain = plainJson(`${name}: the input of a command with an idempotency key`, input)
-  const inputHash = createHash('sha256')
-    .update(canonicalJson([plain]))
-    .digest('hex')
-  return { schema: runtime.schema, name, key, inputHash, lockTimeoutMs: runtime.lockTimeoutMs ?? 10_000 }
 }

@@ -1,22 +1,21 @@
 import type { Transaction } from '../database/database.ts'
-import { HeadwaterError, isHeadwaterError, Rejection } from '../errors.ts'
 import { parse } from '../message/schema.ts'
 import type { TokenWrite } from '../message/token.ts'
-import { type CommandRuntime, isRejection, type RunnableCommand, runExecute } from './attempt.ts'
+import { type RunnableCommand, runExecute } from './attempt.ts'
+import type { CommandRuntime } from './command-runtime.ts'
 import { refuseInsideCommand } from './command-scope.ts'
-import { commitUnkeyed } from './unkeyed-commit.ts'
-
-/** What the bulk door did. */
-export interface ManyExecuted {
-  readonly executed: number
-  /** One for each transaction that wrote. */
-  readonly writes: readonly TokenWrite[]
-}
+import { Emission, stagedPosition } from './emission.ts'
+import { executeManyDecisions } from './execute-many-decisions.ts'
+import { failedAt } from './failed-at.ts'
+import { isRejection } from './is-rejection.ts'
+import type { DecidingCommand } from './judge.ts'
+import type { ManyExecuted, ManyOptions } from './many-executed.ts'
+import { commitUnkeyed, type Unkeyed } from './unkeyed-commit.ts'
 
 const batchSizeDefault = 500
 
 /**
- * The bulk door: carries a command out for many inputs, in order, `batchSize` (default 500) to a transaction. The first refusal or failure rolls its
+ * The bulk door. One of an aggregate goes as {@link executeManyDecisions} says. One over tables is carried out for many inputs, in order, `batchSize` (default 500) to a transaction. The first refusal or failure rolls its
  * batch back and is thrown with the input's index in `details.index` and, in `details.executed`, how many inputs before that
  * batch are committed and stay: start again from there. A refusal stays a {@link Rejection} with its code; anything else keeps its code in a
  * {@link HeadwaterError} whose cause it is.
@@ -24,20 +23,23 @@ const batchSizeDefault = 500
  */
 export async function executeMany(
   runtime: CommandRuntime,
-  definition: RunnableCommand,
+  definition: RunnableCommand | DecidingCommand,
   inputs: Iterable<unknown>,
-  options: { readonly batchSize?: number; readonly onProgress?: (done: number) => void },
+  options: ManyOptions,
 ): Promise<ManyExecuted> {
   refuseInsideCommand(`executeMany(${JSON.stringify(definition.commandName)})`)
+  if (definition['~kind'] === 'events') return executeManyDecisions(runtime, definition, inputs, options)
   const writes: TokenWrite[] = []
+  let position: number | undefined
   let executed = 0
   for (const batch of batches(inputs, Math.max(1, options.batchSize ?? batchSizeDefault))) {
-    const write = await executeBatch(runtime, definition, batch, executed)
+    const { value: staged, write } = await executeBatch(runtime, definition, batch, executed)
     if (write) writes.push(write)
+    if (staged !== undefined) position = await stagedPosition(runtime, definition.commandName, staged)
     executed += batch.length
     options.onProgress?.(executed)
   }
-  return { executed, writes }
+  return { executed, writes, position }
 }
 
 async function executeBatch(
@@ -45,36 +47,31 @@ async function executeBatch(
   definition: RunnableCommand,
   batch: readonly unknown[],
   executed: number,
-): Promise<TokenWrite | undefined> {
+): Promise<Unkeyed<string | undefined>> {
   let at: number | undefined
   const work = async (transaction: Transaction) => {
+    const emission = new Emission()
     for (const [i, input] of batch.entries()) {
       at = executed + i
-      const told = await runExecute(definition, await parse(definition.commandName, definition.input, input), transaction, undefined)
+      const parsed = await parse(definition.commandName, definition.input, input)
+      const told = await runExecute(definition, parsed, transaction, {}, emission)
       if (isRejection(told)) throw told
     }
     at = undefined
+    return emission.stage(runtime, definition.commandName, transaction)
   }
   try {
-    return (await commitUnkeyed(runtime, definition.commandName, work)).write
+    return await commitUnkeyed(runtime, definition.commandName, work)
   } catch (error) {
     throw placed(definition.commandName, error, at, executed, batch.length)
   }
 }
 
 /** The error with its place: the input's index, or the batch when it failed as a whole at its commit. */
-function placed(name: string, error: unknown, index: number | undefined, executed: number, length: number): HeadwaterError {
+function placed(name: string, error: unknown, index: number | undefined, executed: number, length: number): Error {
   const where = index === undefined ? `inputs ${executed} to ${executed + length - 1}` : `input ${index}`
-  const what = error instanceof Error ? error.message : String(error)
-  const message = `${name}: ${where}: ${what} (inputs committed in the batches before: ${executed})`
-  const place = index === undefined ? { executed } : { index, executed }
-  if (!isRejection(error)) {
-    return new HeadwaterError(isHeadwaterError(error) ? error.code : 'failed', message, { cause: error, details: place })
-  }
-  const refusal = new Rejection(error.code, { ...place, details: error.details })
-  refusal.message = message
-  refusal.cause = error
-  return refusal
+  const after = `inputs committed in the batches before: ${executed}`
+  return failedAt(name, where, after, error, index === undefined ? { executed } : { index, executed })
 }
 
 function* batches<T>(items: Iterable<T>, size: number): Generator<readonly T[]> {

@@ -1,5 +1,5 @@
 import { quote } from '../database/identifier.ts'
-import type { CommandRuntime } from './attempt.ts'
+import type { CommandRuntime } from './command-runtime.ts'
 
 const chunk = 1000
 

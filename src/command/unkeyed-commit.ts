@@ -2,7 +2,8 @@ import type { Database, SqlClient, Transaction } from '../database/database.ts'
 import { DatabaseUnavailableError, OutcomeUnknownError } from '../errors.ts'
 import { pauseBefore } from '../internal/retry.ts'
 import type { TokenWrite } from '../message/token.ts'
-import { type Attempted, attempt, type CommandRuntime, didNotHappen } from './attempt.ts'
+import { type Attempted, attempt, didNotHappen } from './attempt.ts'
+import type { CommandRuntime } from './command-runtime.ts'
 
 /** What a transaction without an idempotency key resolved to, and its write; undefined when it wrote nothing. */
 export interface Unkeyed<T> {

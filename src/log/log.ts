@@ -26,7 +26,7 @@ export interface KeyedAnswer {
   readonly command: string
   readonly key: string
   readonly inputHash: string
-  /** Plain JSON. Members that hold a version are not known before the append: see `versionResult`. */
+  /** Plain JSON. */
   readonly result?: unknown
   readonly refusal?: { readonly code: string; readonly details: unknown }
 }
@@ -55,7 +55,10 @@ export type AppendOutcome =
       readonly expected: ExpectedVersion
       readonly actual: number
     }
-  /** A row that a sync projection's fold started from has changed: read again and decide again. */
+  /**
+   * Nothing was appended: a row that a sync projection's fold started from has changed, or the database is not the one it was, or the
+   * connection was lost and it was made sure that the append did not happen and will not. Read again and decide again.
+   */
   | { readonly status: 'stale' }
   /** The idempotency key is taken: its record is the answer. */
   | { readonly status: 'duplicate' }
@@ -81,7 +84,9 @@ export interface Head {
 export interface EventLog {
   /**
    * Appends atomically. Requests that arrive while one append is under way go together with the next, each judged alone.
-   * @throws {OutcomeUnknownError} the connection was lost and the request carries no key
+   * @throws {DatabaseUnavailableError} no connection was to be had; nothing was appended
+   * @throws {DatabaseError} nothing was appended: 55P03 and 57014 when the log's lock or the statement took too long
+   * @throws {OutcomeUnknownError} the connection was lost, and the database did not come back in time to settle what became of the append
    * @throws {InvalidInputError} a stream id, type or key over 256 bytes, an event over 256 KiB, more than 500 events or 4 MiB, what JSON cannot keep
    */
   append(request: AppendRequest): Promise<AppendOutcome>

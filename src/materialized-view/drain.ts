@@ -17,6 +17,9 @@ interface Batch {
 /** What waiting cannot mend: a column, table, function or type that is not what it was, a right that was taken, and what the server's functions say themselves. */
 const schemaChanged = new Set(['42703', '42P01', '42883', '42804', '42704', '42846', '42501', 'HW001', 'HW002'])
 
+/** How often in a row such an error must show: while somebody changes the schema, one may show that is over in a moment. */
+const lastingTries = 3
+
 /** A full look at the marks at least this often; between, marks older than the last full look are passed over without reading them. */
 const fullLookMs = 1000
 
@@ -33,6 +36,7 @@ export class Drain {
   #fullLookAt = 0
   #round = 0
   #failures = 0
+  #lasting = 0
 
   constructor(runtime: ViewRuntime, version: ViewVersion, onBatch: () => void) {
     this.#runtime = runtime
@@ -53,6 +57,7 @@ export class Drain {
       try {
         const batch = await this.#batch(this.#runtime.clock)
         this.#failures = 0
+        this.#lasting = 0
         if (batch.claimed === 0) return
         this.#onBatch()
       } catch (error) {
@@ -82,14 +87,16 @@ export class Drain {
   /** Whether to go on after an error. A changed schema and keys that all fail need a person; everything else is tried again, later and later. */
   async #survive(error: unknown, signal: AbortSignal): Promise<boolean> {
     const { log, clock } = this.#runtime
-    if (error instanceof DatabaseError && schemaChanged.has(error.sqlState)) {
-      await stopVersion(this.#runtime, this.#version.id, this.#version.name, error.message).catch((cause: unknown) =>
+    const lasting = error instanceof DatabaseError && schemaChanged.has(error.sqlState)
+    this.#lasting = lasting ? this.#lasting + 1 : 0
+    if (this.#lasting >= lastingTries) {
+      await stopVersion(this.#runtime, this.#version.id, this.#version.name, String((error as Error).message)).catch((cause: unknown) =>
         log('error', `${this.#version.name}: ${String(cause)}`),
       )
       return false
     }
     if (signal.aborted) return false
-    const transient = error instanceof DatabaseError && error.sqlState.startsWith('40')
+    const transient = lasting || (error instanceof DatabaseError && error.sqlState.startsWith('40'))
     const pause = pauseBefore(++this.#failures, { baseMs: transient ? 10 : 200, maxMs: 10_000 })
     if (!transient) log('warn', `${this.#version.name}: ${error instanceof Error ? error.message : String(error)}`, { tryAgainMs: pause })
     if (error instanceof DatabaseUnavailableError || transient) await clock.sleep(pause, signal)

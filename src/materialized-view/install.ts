@@ -68,15 +68,27 @@ export async function removeVersions(runtime: ViewRuntime, views: readonly numbe
   for (const source of sources) await installCapture(runtime, source)
 }
 
-/** Refuses two definitions of one name and names that Headwater's own tables bear. */
-export function checkDefinitions(views: readonly MaterializedView[]): void {
-  const taken = new Set(['generation', 'command', 'read_model', 'view', 'map', 'source', 'mark', 'parked', 'complaint', 'due', 'migration'])
-  for (const { readModelName } of views) {
-    if (taken.has(readModelName)) {
-      throw new DefinitionError(
-        `read model ${readModelName}: the name is taken, by another read model or by a table of Headwater's own; choose another`,
-      )
-    }
-    taken.add(readModelName)
-  }
+/** Names that tables of Headwater's own bear. */
+const taken = new Set([
+  ...['generation', 'command', 'read_model', 'view', 'map', 'source', 'mark', 'parked', 'complaint', 'due', 'migration'],
+  ...[
+    'event',
+    'fence',
+    'staged',
+    'snapshot',
+    'projection',
+    'checkpoint',
+    'parked_key',
+    'skipped_event',
+    'key_request',
+    'projector',
+    'reaction',
+    'reaction_task',
+  ],
+])
+
+/** Refuses read models whose names tables of Headwater's own bear. */
+export function checkDefinitions(names: readonly string[]): void {
+  const found = names.find((name) => taken.has(name))
+  if (found !== undefined) throw new DefinitionError(`read model ${found}: a table of Headwater's own bears that name; choose another`)
 }

@@ -16,13 +16,13 @@ interface Compared {
 const rangeSize = 1000
 
 /**
- * Compares a version with its SELECT, every key or a random sample, range by range in short snapshots. In one snapshot a difference without
+ * Compares a version with its SELECT, every key, some, or a random sample, range by range in short snapshots. In one snapshot a difference without
  * a mark that explains it is drift; one with a mark is looked at again until the mark is gone.
  */
 export async function verify(
   runtime: ViewRuntime,
   version: ViewVersion,
-  options: { readonly sample?: number } = {},
+  options: { readonly sample?: number; readonly keys?: readonly string[] } = {},
 ): Promise<{ keysChecked: number; differences: readonly RowDifference[] }> {
   const differences: RowDifference[] = []
   const unsure: string[] = []
@@ -43,7 +43,9 @@ export async function verify(
       })
     }
   }
-  if (options.sample === undefined) {
+  if (options.keys !== undefined) {
+    await look(options.keys, null, null, true)
+  } else if (options.sample === undefined) {
     const bounds: readonly (string | null)[] = [null, ...(await boundaries(runtime, version)), null]
     for (let i = 0; i + 1 < bounds.length; i++) await look(null, bounds[i] ?? null, bounds[i + 1] ?? null, true)
   } else {

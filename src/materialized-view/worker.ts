@@ -12,6 +12,8 @@ export interface WorkerOptions {
   readonly rows: ReadonlyMap<string, Schema>
   readonly pollIntervalMs: number
   readonly rollbackWindowMs: number
+  /** Rung after each batch; default: one of its own. */
+  readonly progress?: Wake
   /** More to do every two seconds. */
   readonly onMaintenance?: () => Promise<void>
 }
@@ -30,7 +32,7 @@ const maintenanceMs = 2000
  */
 export class ViewWorker {
   /** Rings after each batch, for those who wait for a read model to get somewhere. */
-  readonly progress = new Wake()
+  readonly progress: Wake
   readonly #runtime: ViewRuntime
   readonly #options: WorkerOptions
   readonly #work = new Wake()
@@ -45,6 +47,7 @@ export class ViewWorker {
   constructor(runtime: ViewRuntime, options: WorkerOptions) {
     this.#runtime = runtime
     this.#options = options
+    this.progress = options.progress ?? new Wake()
   }
 
   /** Every version in the database as last seen, of this process's views and others. */

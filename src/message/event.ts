@@ -42,8 +42,10 @@ export type EventSchemas = Readonly<Record<string, Schema>>
 export type EventMakers<Schemas extends EventSchemas> = {
   readonly [T in keyof Schemas & string]: (data: InputOf<Schemas[T]>) => NewEvent<T, OutputOf<Schemas[T]>>
 }
+/** Any new event of these types. */
 export type NewEventOf<Schemas extends EventSchemas> = { [T in keyof Schemas & string]: NewEvent<T, OutputOf<Schemas[T]>> }[keyof Schemas &
   string]
+/** Events as the log holds them, by type. */
 export type EventsOf<Schemas extends EventSchemas> = { [T in keyof Schemas & string]: Event<T, OutputOf<Schemas[T]>> }
 
 /** Where events come from, as readers of the log see it: what `aggregate()` makes. The write side and the read side meet here. */

@@ -7,7 +7,7 @@ export interface TokenWrite {
 }
 
 /**
- * What a write returns and a query may demand: the transactions it must not be older than. Tokens add up. One that grew past
+ * What a write returns and a query may demand: the transactions and the position in the log that it must not be older than. Tokens add up. One that grew past
  * {@link writesMax} writes names the oldest together: `upTo` stands for every transaction up to that id, which is safe and may wait longer.
  */
 export interface Token {
@@ -15,6 +15,8 @@ export interface Token {
   readonly generation: string
   readonly writes: readonly TokenWrite[]
   readonly upTo: string | undefined
+  /** The last event's position in the log; 0 when the token names no event. */
+  readonly position: number
 }
 
 export const writesMax = 32
@@ -22,7 +24,8 @@ export const writesMax = 32
 /** The opaque text of a token. */
 export function encodeToken(token: Token): string {
   const writes = token.writes.map(({ xid, fanOut }) => `${BigInt(xid).toString(36)}${fanOut ? '!' : ''}`)
-  const text = ['1', token.generation, writes.join(','), token.upTo === undefined ? '' : BigInt(token.upTo).toString(36)].join('.')
+  const upTo = token.upTo === undefined ? '' : BigInt(token.upTo).toString(36)
+  const text = ['1', token.generation, writes.join(','), upTo, ...(token.position > 0 ? [token.position.toString(36)] : [])].join('.')
   return Buffer.from(text).toString('base64url')
 }
 
@@ -36,7 +39,8 @@ export function decodeToken(text: string): Token {
 
 function decodeOne(text: string): Token {
   const plain = text.length <= 4096 ? Buffer.from(text, 'base64url').toString() : ''
-  const [, generation, writes, upTo] = /^1\.([0-9a-f]+)\.((?:[0-9a-z]{1,13}!?(?:,[0-9a-z]{1,13}!?)*)?)\.([0-9a-z]{0,13})$/.exec(plain) ?? []
+  const [, generation, writes, upTo, position] =
+    /^1\.([0-9a-f]+)\.((?:[0-9a-z]{1,13}!?(?:,[0-9a-z]{1,13}!?)*)?)\.([0-9a-z]{0,13})(?:\.([0-9a-z]{1,10}))?$/.exec(plain) ?? []
   if (generation === undefined || writes === undefined) throw malformed()
   return {
     generation,
@@ -45,6 +49,7 @@ function decodeOne(text: string): Token {
       .filter(Boolean)
       .map((write) => ({ xid: fromBase36(write.replace('!', '')), fanOut: write.endsWith('!') })),
     upTo: upTo ? fromBase36(upTo) : undefined,
+    position: position === undefined ? 0 : Number.parseInt(position, 36),
   }
 }
 
@@ -55,12 +60,13 @@ export function mergeTokens(older: Token, newer: Token): Token {
   }
   const byXid = new Map([...older.writes, ...newer.writes].map((write) => [write.xid, write]))
   const upTo = largest([older.upTo, newer.upTo])
+  const position = Math.max(older.position, newer.position)
   const writes = [...byXid.values()]
     .filter(({ xid }) => upTo === undefined || BigInt(xid) > BigInt(upTo))
     .sort((a, b) => (BigInt(a.xid) < BigInt(b.xid) ? -1 : 1))
-  if (writes.length <= writesMax) return { generation: newer.generation, writes, upTo }
+  if (writes.length <= writesMax) return { generation: newer.generation, writes, upTo, position }
   const surplus = writes.slice(0, writes.length - writesMax)
-  return { generation: newer.generation, writes: writes.slice(-writesMax), upTo: surplus.at(-1)?.xid ?? upTo }
+  return { generation: newer.generation, writes: writes.slice(-writesMax), upTo: surplus.at(-1)?.xid ?? upTo, position }
 }
 
 function largest(ids: readonly (string | undefined)[]): string | undefined {

@@ -7,13 +7,25 @@ import type { Wake } from '../internal/wake.ts'
 import type { Answer, Query, QueryOptions } from '../message/query.ts'
 import { parse } from '../message/schema.ts'
 import { decodeToken, type Token } from '../message/token.ts'
-import { type StoredTable, tableReader } from '../read-model/table-reader.ts'
+import type { Reader } from '../read-model/read-model.ts'
 
 /** A read model as a query finds it: the version that is live now. */
 export interface Located {
-  readonly stored: StoredTable
   readonly state: 'live' | 'stopped'
   readonly lagMs: number
+  /** What tells how fresh it is: the marks of a view, or the checkpoint of a projection; both are in the write database. */
+  readonly kept: { readonly by: 'marks' | 'checkpoint'; readonly id: number }
+  /**
+   * A reader that runs on `client` where the rows are in the write database. `strict`: a parked key is an error. `atLeast`: rows in another
+   * store from before that position are a {@link BehindError}.
+   */
+  readonly reader: (client: SqlClient, options: ReadDemand) => Reader
+}
+
+/** What an answer demands of the rows it is made of. */
+export interface ReadDemand {
+  readonly check: 'none' | 'strict'
+  readonly atLeast: number
 }
 
 /** What answering needs of the read side; `app/` fills it. */
@@ -36,7 +48,16 @@ export interface ReadSide {
 interface Wanted {
   readonly token: Token | undefined
   readonly upTo: string | undefined
+  /** In the log. */
+  readonly position: number
   readonly maxStalenessMs: number | undefined
+}
+
+interface Reached {
+  readonly id: number
+  readonly state: string
+  readonly position: number
+  readonly lag: number
 }
 
 interface Outstanding {
@@ -59,10 +80,11 @@ export async function answer(side: ReadSide, query: Query, input: unknown, optio
   }
   const asked = { query, parsed, options }
   if (!token && !options.latest && options.maxStalenessMs === undefined) return await readAnyhow(side, asked)
-  const upTo = options.latest ? await newestTransaction(side) : token?.upTo
+  const newest = options.latest ? await newestWrite(side) : { upTo: token?.upTo, position: 0 }
   return await readFresh(side, asked, {
     token,
-    upTo: options.latest && token?.upTo ? larger(upTo, token.upTo) : upTo,
+    upTo: options.latest && token?.upTo ? larger(newest.upTo, token.upTo) : newest.upTo,
+    position: Math.max(newest.position, token?.position ?? 0),
     maxStalenessMs: options.maxStalenessMs,
   })
 }
@@ -84,11 +106,11 @@ function checkOptions({ after, latest, maxStalenessMs, waitMs }: QueryOptions): 
 /** Whatever is there. A version that was dropped under our feet is looked up again, once. */
 async function readAnyhow(side: ReadSide, asked: Asked): Promise<Answer<unknown>> {
   try {
-    return await run(side, asked, side.database, 'none')
+    return await run(side, asked, side.database, anyhow)
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.sqlState !== '42P01') throw error
     await side.refresh()
-    return await run(side, asked, side.database, 'none')
+    return await run(side, asked, side.database, anyhow)
   }
 }
 
@@ -96,13 +118,7 @@ async function readAnyhow(side: ReadSide, asked: Asked): Promise<Answer<unknown>
 async function readFresh(side: ReadSide, asked: Asked, wanted: Wanted): Promise<Answer<unknown>> {
   const deadline = side.clock.now() + (asked.options.waitMs ?? 2000)
   for (let round = 0; ; round++) {
-    const found = await side.database.transaction(
-      async (transaction) => {
-        const lacking = await lack(side, asked, wanted, transaction)
-        return lacking === undefined ? { answer: await run(side, asked, transaction, 'strict') } : { lacking }
-      },
-      { isolation: 'repeatable read', readOnly: true },
-    )
+    const found = await look(side, asked, wanted)
     if (found.answer) return found.answer
     const left = deadline - side.clock.now()
     if (left <= 0) {
@@ -116,35 +132,95 @@ async function readFresh(side: ReadSide, asked: Asked, wanted: Wanted): Promise<
   }
 }
 
+/** One look, in one snapshot of the write database: the answer, or what it lacks. */
+async function look(
+  side: ReadSide,
+  asked: Asked,
+  wanted: Wanted,
+): Promise<{ readonly answer: Answer<unknown>; readonly lacking?: never } | { readonly lacking: BehindError; readonly answer?: never }> {
+  try {
+    return await side.database.transaction(
+      async (transaction) => {
+        const lacking = await lack(side, asked, wanted, transaction)
+        if (lacking !== undefined) return { lacking }
+        return { answer: await run(side, asked, transaction, { check: 'strict', atLeast: wanted.position }) }
+      },
+      { isolation: 'repeatable read', readOnly: true },
+    )
+  } catch (error) {
+    // Rows in another store, which no snapshot of ours covers.
+    if (error instanceof BehindError) return { lacking: error }
+    throw error
+  }
+}
+
 /** Why this snapshot is not fresh enough yet, or undefined when it is. What no waiting can mend is thrown. */
 async function lack(side: ReadSide, asked: Asked, wanted: Wanted, client: SqlClient): Promise<BehindError | undefined> {
-  const located = new Map(
-    Object.values(asked.query['~reads']).map(({ readModelName }) => [side.locate(readModelName).stored.view, readModelName]),
-  )
-  const views = [...located.keys()]
+  const names = [...new Set(Object.values(asked.query['~reads']).map(({ readModelName }) => readModelName))]
+  const located = names.map((name) => ({ name, ...side.locate(name).kept }))
+  const views = new Map(located.flatMap(({ by, id, name }) => (by === 'marks' ? [[id, name] as const] : [])))
+  const projections = new Map(located.flatMap(({ by, id, name }) => (by === 'checkpoint' ? [[id, name] as const] : [])))
+  const writes = wanted.token?.writes.length ?? 0
+  const want = writes + (wanted.upTo === undefined ? 0 : 1) + (wanted.position > 0 ? 1 : 0)
+  const lacking =
+    (views.size === 0 ? 0 : await lackingWrites(side, views, wanted, client)) +
+    (projections.size === 0 ? 0 : await lackingPosition(side, projections, wanted, client))
+  if (lacking > 0) return new BehindError(names, Math.max(0, want - lacking), want)
+  if (wanted.maxStalenessMs === undefined || views.size === 0) return undefined
+  return (await stalenessMs(side, [...views.keys()], client)) > wanted.maxStalenessMs ? new BehindError(names, 0, 1) : undefined
+}
+
+/** How many writes the view lacks that lacks most. */
+async function lackingWrites(side: ReadSide, views: ReadonlyMap<number, string>, wanted: Wanted, client: SqlClient): Promise<number> {
   const writes = wanted.token?.writes ?? []
   const { rows } = await client.query<Outstanding>(
     `select view, state, lacking, parked, ahead from ${quote(side.schema)}.outstanding($1::int[], $2::xid8[], $3::boolean[], $4::xid8)`,
-    [views, writes.map(({ xid }) => xid), writes.map(({ fanOut }) => fanOut), wanted.upTo ?? null],
+    [[...views.keys()], writes.map(({ xid }) => xid), writes.map(({ fanOut }) => fanOut), wanted.upTo ?? null],
     { prepare: true },
   )
-  const want = writes.length + (wanted.upTo === undefined ? 0 : 1)
   let lacking = 0
-  for (const view of views) {
-    const name = located.get(view) ?? ''
+  for (const [view, name] of views) {
     const found = rows.find((row) => row.view === view)
     if (found?.ahead) throw new TokenError('ahead', 'the token names a write that this database has never seen')
-    if (found?.state === 'building') throw new NotReadyError('building', name, 'every row is being selected again')
-    if (!found || (found.state !== 'live' && found.state !== 'previous')) {
-      throw new NotReadyError('stopped', name, 'it is stopped and cannot be brought up to what was asked for')
-    }
-    if (found.parked) throw new ParkedError(name, 'of the write that was asked for', 'its row could not be computed')
-    lacking = Math.max(lacking, found.lacking)
+    checkState(name, found?.state)
+    if (found?.parked) throw new ParkedError(name, 'of the write that was asked for', 'its row could not be computed')
+    lacking = Math.max(lacking, found?.lacking ?? 0)
   }
-  if (lacking === 0 && wanted.maxStalenessMs !== undefined && (await stalenessMs(side, views, client)) > wanted.maxStalenessMs) {
-    return new BehindError([...located.values()], 0, 1)
+  return lacking
+}
+
+/** 1 when a projection has not reached the position, or is older than it may be; 0 when all have and none is. */
+async function lackingPosition(
+  side: ReadSide,
+  projections: ReadonlyMap<number, string>,
+  wanted: Wanted,
+  client: SqlClient,
+): Promise<number> {
+  const schema = quote(side.schema)
+  const { rows } = await client.query<Reached & { readonly head: number }>(
+    `select p.id, p.state, c.position, (select coalesce(max(e.position), 0) from ${schema}.event e) as head,
+       coalesce((select greatest(0, extract(epoch from clock_timestamp() - e.time) * 1000) from ${schema}.event e where e.position = c.position + 1), 0)::float8 as lag
+     from ${schema}.projection p
+     cross join lateral (select coalesce(min(position), 0) as position from ${schema}.checkpoint c where c.projection = p.id) c
+     where p.id = any ($1::int[])`,
+    [[...projections.keys()]],
+    { prepare: true },
+  )
+  let lacking = 0
+  for (const [id, name] of projections) {
+    const found = rows.find((row) => row.id === id)
+    checkState(name, found?.state)
+    if (found && wanted.position > found.head) throw new TokenError('ahead', 'the token names an event that this log has never held')
+    if (!found || found.position < wanted.position || found.lag > (wanted.maxStalenessMs ?? Number.POSITIVE_INFINITY)) lacking = 1
   }
-  return lacking === 0 ? undefined : new BehindError([...located.values()], want - lacking, want)
+  return lacking
+}
+
+function checkState(name: string, state: string | undefined): void {
+  if (state === 'building') throw new NotReadyError('building', name, 'it is being built again from nothing it trusted')
+  if (state !== 'live' && state !== 'previous') {
+    throw new NotReadyError('stopped', name, 'it is stopped and cannot be brought up to what was asked for')
+  }
 }
 
 async function stalenessMs(side: ReadSide, views: readonly number[], client: SqlClient): Promise<number> {
@@ -156,31 +232,30 @@ async function stalenessMs(side: ReadSide, views: readonly number[], client: Sql
   return rows[0]?.lag ?? 0
 }
 
-/** The newest transaction that can have committed by now. */
-async function newestTransaction(side: ReadSide): Promise<string> {
-  const { rows } = await side.database.query<{ xid: string }>(
-    'select (pg_snapshot_xmax(pg_current_snapshot())::text::numeric - 1)::text as xid',
+/** The newest transaction and the last event that can have been committed by now. */
+async function newestWrite(side: ReadSide): Promise<{ readonly upTo: string; readonly position: number }> {
+  const { rows } = await side.database.query<{ upTo: string; position: number }>(
+    `select (pg_snapshot_xmax(pg_current_snapshot())::text::numeric - 1)::text as "upTo",
+       (select coalesce(max(position), 0) from ${quote(side.schema)}.event) as position`,
     [],
     { prepare: true },
   )
-  return rows[0]?.xid ?? '0'
+  return rows[0] ?? { upTo: '0', position: 0 }
 }
 
 function larger(a: string | undefined, b: string): string {
   return a === undefined || BigInt(a) < BigInt(b) ? b : a
 }
 
-async function run(
-  side: ReadSide,
-  { query, parsed, options }: Asked,
-  client: SqlClient,
-  check: 'none' | 'strict',
-): Promise<Answer<unknown>> {
+const anyhow: ReadDemand = { check: 'none', atLeast: 0 }
+
+async function run(side: ReadSide, { query, parsed, options }: Asked, client: SqlClient, demand: ReadDemand): Promise<Answer<unknown>> {
   let lagMs = 0
   const readers: Record<string, unknown> = {}
   for (const [alias, { readModelName }] of Object.entries(query['~reads'])) {
-    lagMs = Math.max(lagMs, side.locate(readModelName).lagMs)
-    readers[alias] = tableReader(client, { name: readModelName, stored: () => side.locate(readModelName).stored, check })
+    const located = side.locate(readModelName)
+    lagMs = Math.max(lagMs, located.lagMs)
+    readers[alias] = located.reader(client, demand)
   }
   const sql: Sql = sqlOn(client)
   const result = await query['~execute'](parsed as never, { ...readers, sql, context: options.context ?? {} } as never)

@@ -63,6 +63,8 @@ export interface Batch {
   readonly rows: readonly RowChange[]
   readonly park: readonly (Parked & { readonly key: string })[]
   readonly unpark: readonly string[]
+  /** When the rows it started from were read (milliseconds since 1970). A store that forgets deleted rows after days throws away what is too old. */
+  readonly readAt?: number
 }
 
 /** A part of the rows in the order of an index (of the keys, where `index` is undefined), between texts. */

@@ -5,4 +5,8 @@
  */
 
 export { type ContractCase, databaseContract } from './database-contract.ts'
+export { type Decided, type Given, given } from './given.ts'
+export { givenReaction, type ReactionSpec } from './given-reaction.ts'
+export { logContract } from './log-contract.ts'
 export { type ManualClock, manualClock } from './manual-clock.ts'
+export { type StoreContractCase, type StoreContractOptions, storeContract } from './store-contract.ts'

@@ -1,13 +1,13 @@
 import { chromiumMissing, postgresMissing } from './addresses.ts'
-
-/** Names that HEADWATER_TEST_REQUIRE may hold though no suite asks for these servers yet. */
-const withoutSuites = ['redis', 'mongodb']
+import { mongodbMissing, redisMissing } from './store-addresses.ts'
 
 /** Runs once before all tests: says which suites will be skipped and why, and fails when HEADWATER_TEST_REQUIRE asks for one of them. */
 export async function setup(): Promise<void> {
   const missing = new Map<string, string | false>([
     ['postgres', await postgresMissing()],
     ['chromium', chromiumMissing()],
+    ['redis', await redisMissing()],
+    ['mongodb', await mongodbMissing()],
   ])
   const required = (process.env.HEADWATER_TEST_REQUIRE ?? '')
     .split(',')
@@ -16,18 +16,13 @@ export async function setup(): Promise<void> {
   for (const [name, reason] of missing) {
     if (reason && !required.includes(name)) say(`the ${name} suites will be skipped: ${reason}`)
   }
-  for (const name of required) {
-    if (withoutSuites.includes(name)) say(`HEADWATER_TEST_REQUIRE names ${name}, for which there are no suites yet`)
-  }
   const faults = required.flatMap((name) => faultOf(name, missing))
   if (faults.length > 0) throw new Error(`HEADWATER_TEST_REQUIRE: ${faults.join('; ')}`)
 }
 
 function faultOf(name: string, missing: ReadonlyMap<string, string | false>): readonly string[] {
-  if (withoutSuites.includes(name)) return []
   const reason = missing.get(name)
-  if (reason === undefined)
-    return [`there is nothing named ${JSON.stringify(name)}; known: ${[...missing.keys(), ...withoutSuites].join(', ')}`]
+  if (reason === undefined) return [`there is nothing named ${JSON.stringify(name)}; known: ${[...missing.keys()].join(', ')}`]
   return reason ? [`${name} is required, but ${reason}`] : []
 }
 

@@ -233,7 +233,7 @@ begin
       delete from :schema.mark where ctid = any (case when bulk
         then array(select k.ctid from :schema.mark k where k.view = view_id and k.lane > 0 order by k.lane, k.xid limit 2 for update skip locked)
         else array(select k.ctid from :schema.mark k where k.view = view_id and k.lane = 0 and k.xid >= coalesce(since, '0'::xid8)
-                   order by k.xid limit 256 for update skip locked) end)
+                   order by k.xid limit 1000 for update skip locked) end)
       returning *
     loop
       claimed := claimed + 1;

@@ -1,0 +1,92 @@
+import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type ServerType, serve } from '@hono/node-server'
+import { DatabaseUnavailableError, isHeadwaterError } from 'headwater'
+import { handler } from 'headwater/http'
+import { app, database, settings } from './app.ts'
+import { door } from './door.ts'
+import { page } from './page.ts'
+import { fill } from './seed/fill.ts'
+import { seedLedger } from './seed/seed.ts'
+
+const hostname = '127.0.0.1'
+const print = (line: string) => console.log(line)
+let stopping = false
+
+async function main(): Promise<void> {
+  let letIn = () => {}
+  const server = await listen(
+    new Promise((resolve) => {
+      letIn = resolve
+    }),
+  )
+  stopOn(['SIGINT', 'SIGTERM'], server)
+  print(`Database: ${database.traits.description}`)
+  await app.start()
+  if (settings.seed) await seedLedger(app, print)
+  letIn()
+  print(`The ledger is at http://${hostname}:${(server.address() as AddressInfo).port}`)
+  void printReadModels().catch(unlessStopping)
+  if (settings.events > 0) await fill(app, settings.events, { print, isOver: () => stopping })
+}
+
+/** Takes the port before anything else, to fail early if it is taken. What comes before the application has started waits for that. */
+function listen(started: Promise<void>): Promise<ServerType> {
+  const [api, files] = [handler(door), page()]
+  const answer = async (request: Request) => files(request) ?? (await started.then(() => api(request)))
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: answer, hostname, port: settings.port }, () => resolve(server))
+    server.once('error', reject)
+  })
+}
+
+/** Says of each read model how long it took to build, once it is built. */
+async function printReadModels(): Promise<void> {
+  const waiting = new Set((await app.status()).readModels.map(({ name }) => name))
+  while (waiting.size > 0 && !stopping) {
+    for (const { name, mode, state, rows, builtInMs } of (await app.status()).readModels) {
+      if (state === 'building' || !waiting.delete(name)) continue
+      const built = builtInMs === undefined ? state : `built in ${(builtInMs / 1000).toFixed(1)} s`
+      print(`  ${name.padEnd(22)}${mode.padEnd(6)} ${rows.toLocaleString('en').padStart(9)} rows  ${built}`)
+    }
+    await pause(100)
+  }
+}
+
+function stopOn(signals: readonly NodeJS.Signals[], server: ServerType): void {
+  const stop = async () => {
+    if (stopping) return
+    stopping = true
+    server.close()
+    if ('closeAllConnections' in server) server.closeAllConnections()
+    await app.stop()
+    process.exit(0)
+  }
+  for (const signal of signals) process.on(signal, () => void stop())
+}
+
+/** Asked to stop while something was under way: that is no failure. */
+function unlessStopping(error: unknown): void {
+  if (!stopping) throw error
+}
+
+function explain(error: unknown): string {
+  if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+    return `Port ${settings.port} is taken. PORT=4011 npm run ledger uses another one.`
+  }
+  if (error instanceof DatabaseUnavailableError) {
+    return `The database does not answer: ${error.message}. Is DATABASE_URL right, and the server up? Without DATABASE_URL the embedded one is used.`
+  }
+  if (isHeadwaterError(error)) return error.message
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+try {
+  await main()
+} catch (error) {
+  if (!stopping) {
+    console.error(explain(error))
+    await app.stop().catch(() => {})
+    process.exit(1)
+  }
+}

@@ -1,0 +1,122 @@
+import type { RedisClientType } from 'redis'
+import { HeadwaterError, IncompatibleStoreError } from '../../index.ts'
+import { failureOf } from './failure.ts'
+import { importPeer } from './peer.ts'
+import type { Script } from './scripts.ts'
+
+interface Call {
+  readonly keys: string[]
+  readonly arguments: string[]
+}
+
+/** What is used of a client of the package `redis`: a `createClient()`, or a `createCluster()`. */
+export interface RedisClient {
+  readonly isOpen: boolean
+  connect(): Promise<unknown>
+  close(): Promise<unknown>
+  evalSha(sha: string, options: Call): Promise<unknown>
+  eval(script: string, options: Call): Promise<unknown>
+  info?(section?: string): Promise<unknown>
+  on(event: string, listener: (...args: unknown[]) => void): unknown
+}
+
+/** Scripts on a server that keeps what it is given. Opens the connection when it is first used, and again after it broke. */
+export class RedisConnection<C extends RedisClient> {
+  readonly #open: () => Promise<C>
+  readonly #isOurs: boolean
+  readonly #description: string
+  #client: Promise<C> | undefined
+  /** Of the client, once it is open and its server has been looked at. */
+  #ready: C | undefined
+  #closed = false
+
+  constructor(open: () => Promise<C>, options: { readonly isOurs: boolean; readonly description: string }) {
+    this.#open = open
+    this.#isOurs = options.isOurs
+    this.#description = options.description
+  }
+
+  /** @throws {DatabaseUnavailableError} the server cannot be reached; @throws {IncompatibleStoreError} it may drop keys by itself */
+  async client(): Promise<C> {
+    if (this.#ready) return this.#ready
+    if (this.#closed) throw new HeadwaterError('usage', `${this.#description}: the store is closed`)
+    this.#client ??= this.#connect().catch((error: unknown) => {
+      this.#client = undefined
+      throw failureOf(error, this.#description, 'connect')
+    })
+    const client = await this.#client
+    await this.#inspect(client)
+    this.#ready = client
+    return client
+  }
+
+  /** Runs a script by its hash, and by its text where the server does not know it. */
+  async run(script: Script, keys: string[], values: string[], during: 'statement' | 'commit' = 'statement'): Promise<unknown> {
+    const client = this.#ready ?? (await this.client())
+    const call = { keys, arguments: values }
+    try {
+      return await client.evalSha(script.sha, call)
+    } catch (error) {
+      if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw failureOf(error, this.#description, during)
+    }
+    return client.eval(script.text, call).catch((error: unknown) => {
+      throw failureOf(error, this.#description, during)
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true
+    this.#ready = undefined
+    const client = this.#client
+    this.#client = undefined
+    if (client && this.#isOurs) await client.then((open) => (open.isOpen ? open.close() : undefined)).catch(() => {})
+  }
+
+  async #connect(): Promise<C> {
+    const client = await this.#open()
+    // Unheard, the event would end the process; what fails is told by the call that fails.
+    client.on('error', () => {})
+    // Behind the same address another server may answer after a break.
+    client.on('reconnecting', () => {
+      this.#ready = undefined
+    })
+    if (!client.isOpen) await client.connect()
+    return client
+  }
+
+  /** A server that drops keys when memory runs short would leave a read model with holes that nothing shows. */
+  async #inspect(client: C): Promise<void> {
+    if (!client.info) return
+    const info = await client.info('memory').catch((error: unknown) => {
+      throw failureOf(error, this.#description, 'connect')
+    })
+    const policy = /^maxmemory_policy:(.*)$/m.exec(String(info))?.[1]?.trim()
+    if (policy && !policy.startsWith('allkeys')) return
+    throw new IncompatibleStoreError(
+      'other_version',
+      policy
+        ? `${this.#description}: this server may drop any key when its memory runs short (maxmemory-policy ${policy}); read models need maxmemory-policy noeviction`
+        : `${this.#description}: this server does not say which keys it drops when its memory runs short (INFO memory); read models need maxmemory-policy noeviction`,
+    )
+  }
+}
+
+/** A client of our own: it gives up at once what cannot be sent, and notices a connection that is half open. */
+export async function openClient(url: string): Promise<RedisClientType> {
+  const { createClient } = await importPeer('redis', 'redis()', () => import('redis'))
+  let wasOpen = false
+  const client = createClient({
+    url,
+    disableOfflineQueue: true,
+    pingInterval: 5_000,
+    socket: {
+      connectTimeout: 10_000,
+      socketTimeout: 15_000,
+      reconnectStrategy: (retries, cause) => (wasOpen ? Math.min(20 * 2 ** retries, 1_000) : cause),
+    },
+  })
+  client.on('ready', () => {
+    wasOpen = true
+  })
+  return client as RedisClientType
+}

@@ -1,0 +1,32 @@
+import type { StoredModel } from '../../index.ts'
+
+/** The keys of one version of a read model. The braces put them into one hash slot of a cluster, so that one script may use them all. */
+export interface RedisKeys {
+  /** Hash: the format, the incarnation and the checkpoints. Without it the version is not there. */
+  readonly state: string
+  /** Hash from key to `<position>:<version>:<JSON>`; empty JSON remembers a deleted row while its batch is under way. */
+  readonly rows: string
+  /** Hash from key to its index texts, so that the entries can be taken out again. */
+  readonly texts: string
+  /** Sorted set of the keys that have a row, all with score 0. */
+  readonly keys: string
+  /** Hash from key to why it is parked. */
+  readonly parked: string
+  /** Hash from key to partition: deleted rows that are remembered. */
+  readonly deleted: string
+  /** For each declared index a sorted set of `<text>\0<key>`, all with score 0. */
+  readonly indexes: readonly string[]
+}
+
+export function keysOf(prefix: string, { owner, name, version, indexes }: StoredModel): RedisKeys {
+  const base = `${prefix}{${[owner, name, version].map(encodeURIComponent).join(':')}}`
+  return {
+    state: `${base}:state`,
+    rows: `${base}:rows`,
+    texts: `${base}:texts`,
+    keys: `${base}:keys`,
+    parked: `${base}:parked`,
+    deleted: `${base}:deleted`,
+    indexes: indexes.map((_, i) => `${base}:index:${i}`),
+  }
+}

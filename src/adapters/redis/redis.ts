@@ -1,0 +1,192 @@
+import { randomUUID } from 'node:crypto'
+import type { RedisClientType } from 'redis'
+import {
+  type Batch,
+  type Checkpoint,
+  type Parked,
+  partitionOf,
+  type RangeRequest,
+  type RangeRow,
+  type RowChange,
+  type Seen,
+  type Store,
+  type StoredModel,
+  type StoredRow,
+  UsageError,
+} from '../../index.ts'
+import { openClient, type RedisClient, RedisConnection } from './connection.ts'
+import { newerFormat } from './failure.ts'
+import { keysOf, type RedisKeys } from './keys.ts'
+import { partsOf } from './parts.ts'
+import { applyScript, dropScript, loadScript, parkedScript, rangeScript, sizeScript } from './scripts.ts'
+import { checkpointText, lowestOf, parseRuns, rowText, storedRow } from './text.ts'
+
+/** How the keys on the server are named. */
+export interface RedisOptions {
+  /** What all keys begin with. Default `headwater:`. */
+  readonly prefix?: string
+}
+
+/** Read models in Redis. Several owners at once are safe: each batch is one step of the server, or parts of which the last moves the checkpoint. */
+export interface RedisStore<C extends RedisClient = RedisClient> extends Store {
+  /** The client itself, open. Rows are in the hash `<prefix>{<owner>:<name>:<version>}:rows`, each as `<position>:<version>:<JSON>`. */
+  readonly native: () => Promise<C>
+  /** Closes the client if the store opened it. */
+  close(): Promise<void>
+}
+
+const format = '1'
+
+/**
+ * Read models in Redis, through the package `redis`, which has to be installed. Takes an address, and then connects when it is first used; or a
+ * client, which stays the caller's to close. The server must not evict keys (`maxmemory-policy noeviction`); one that may is refused.
+ *
+ * @example
+ * const store = redis('redis://localhost:6379')
+ */
+export function redis(url: string, options?: RedisOptions): RedisStore<RedisClientType>
+export function redis<C extends RedisClient>(client: C, options?: RedisOptions): RedisStore<C>
+export function redis(urlOrClient: string | RedisClient, { prefix = 'headwater:' }: RedisOptions = {}): RedisStore {
+  if (/[{}]/.test(prefix)) throw new UsageError('redis(): "prefix" must not hold braces, which decide where a cluster keeps a key')
+  const isOurs = typeof urlOrClient === 'string'
+  const description = isOurs ? describe(urlOrClient) : 'redis'
+  const open = async (): Promise<RedisClient> => (isOurs ? openClient(urlOrClient) : urlOrClient)
+  return new ScriptedStore(new RedisConnection(open, { isOurs, description }), description, prefix)
+}
+
+type Answer = readonly [format: string | null, checkpoints: string | null, parked: number, ...rest: readonly (readonly (string | null)[])[]]
+
+class ScriptedStore implements RedisStore {
+  readonly description: string
+  readonly native: () => Promise<RedisClient>
+  readonly #connection: RedisConnection<RedisClient>
+  readonly #prefix: string
+  /** The checkpoints last seen and what they say: between two batches every read sees the same. */
+  #lowest: { readonly text: string; readonly checkpoint: Checkpoint | null } = { text: '', checkpoint: null }
+
+  constructor(connection: RedisConnection<RedisClient>, description: string, prefix: string) {
+    this.#connection = connection
+    this.description = description
+    this.#prefix = prefix
+    this.native = () => connection.client()
+  }
+
+  async load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>> {
+    const wanted = keys.length > 1 ? [...new Set(keys)] : [...keys]
+    const { state, rows, parked } = keysOf(this.#prefix, model)
+    const answer = (await this.#connection.run(loadScript, [state, rows, parked], wanted)) as Answer
+    const [, , , texts = [], reasons = []] = answer
+    const found: StoredRow[] = []
+    wanted.forEach((key, i) => {
+      const row = storedRow(key, texts[i] ?? null, reasons[i])
+      if (row) found.push(row)
+    })
+    return this.#seen(answer, found)
+  }
+
+  async range(model: StoredModel, { index, from, to, reverse, limit }: RangeRequest): Promise<Seen<RangeRow>> {
+    const { state, rows, parked, keys: byKey, indexes } = keysOf(this.#prefix, model)
+    const set = index === undefined ? byKey : indexes[index]
+    if (set === undefined) throw new UsageError(`${model.name}: there is no index ${index}`)
+    const values = [from, to, reverse ? '1' : '0', String(limit), index === undefined ? '1' : '0']
+    const answer = (await this.#connection.run(rangeScript, [state, rows, parked, set], values)) as Answer
+    const [, , , members = [], keys = [], texts = []] = answer
+    const found = keys.map((key, i) => {
+      const { row = '', position = 0 } = storedRow(key ?? '', texts[i] ?? null, null) ?? {}
+      return { key: key ?? '', row, position, at: textOf(members[i] ?? '', index) }
+    })
+    return this.#seen(answer, found)
+  }
+
+  async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'lost'> {
+    if (batch.from && batch.to.position < batch.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
+    const keys = keysOf(this.#prefix, model)
+    const parts = partsOf(batch.rows)
+    const [begin = [], ...middle] = parts.slice(0, -1)
+    let incarnation = ''
+    if (parts.length > 1) {
+      // Only the parts' repetition is harmless, not their mixture with what another batch wrote after a flush: all must meet the same incarnation.
+      incarnation = await this.#write(keys, batch, begin, { incarnation, isLast: false })
+      if (incarnation === '') return 'lost'
+      const outcomes = await Promise.all(middle.map((part) => this.#write(keys, batch, part, { incarnation, isLast: false })))
+      if (outcomes.includes('')) return 'lost'
+    }
+    return (await this.#write(keys, batch, parts.at(-1) ?? [], { incarnation, isLast: true })) === '' ? 'lost' : 'applied'
+  }
+
+  async drop(model: StoredModel): Promise<void> {
+    await this.#connection.run(dropScript, everyKey(keysOf(this.#prefix, model)), [], 'commit')
+  }
+
+  async checkpoints(model: StoredModel) {
+    const { state, rows, parked } = keysOf(this.#prefix, model)
+    const [, checkpoints] = (await this.#connection.run(loadScript, [state, rows, parked], [])) as Answer
+    return parseRuns(checkpoints ?? '').map(({ first, last, value }) => ({ partitions: { first, last }, checkpoint: value }))
+  }
+
+  async size(model: StoredModel) {
+    const [rows, bytes] = (await this.#connection.run(sizeScript, everyKey(keysOf(this.#prefix, model)), [])) as readonly [number, number]
+    return { rows, bytes }
+  }
+
+  async parked(model: StoredModel) {
+    const found = (await this.#connection.run(parkedScript, [keysOf(this.#prefix, model).parked], [])) as readonly string[]
+    return found.flatMap((key, i) => (i % 2 === 0 ? [{ key, ...(JSON.parse(found[i + 1] ?? '{}') as Parked) }] : []))
+  }
+
+  async close(): Promise<void> {
+    await this.#connection.close()
+  }
+
+  /** Answers the incarnation that was written to; empty: the batch is lost. */
+  async #write(
+    keys: RedisKeys,
+    { partitions, from, to, park, unpark }: Batch,
+    changes: readonly RowChange[],
+    { incarnation, isLast }: { readonly incarnation: string; readonly isLast: boolean },
+  ): Promise<string> {
+    const parks = isLast ? park : []
+    const backs = isLast ? unpark : []
+    const values = [
+      ...[format, incarnation, randomUUID(), String(partitions.first), String(partitions.last)],
+      ...[checkpointText(from), checkpointText(to), String(to.position), isLast ? '1' : '0'],
+      ...[changes.length, parks.length, backs.length].map(String),
+    ]
+    for (const { key, was, position, version, row, index } of changes) {
+      const texts = row === null ? '' : index.map((text) => `${text}\0`).join('')
+      const value = row === null ? '' : rowText(position, version, row)
+      values.push(key, was === undefined ? '*' : String(was), String(position), value, texts, isLast ? '' : String(partitionOf(key)))
+    }
+    for (const { key, position, eventId, reason } of parks) values.push(key, JSON.stringify({ position, eventId, reason }))
+    for (const key of backs) values.push(key)
+    const outcome = (await this.#connection.run(applyScript, everyKey(keys), values, 'commit')) as readonly string[]
+    return outcome[1] ?? ''
+  }
+
+  #seen<T>([found, checkpoints, parked]: Answer, rows: readonly T[]): Seen<T> {
+    if (found !== null && found !== format) throw newerFormat(this.description, found)
+    const text = checkpoints ?? ''
+    if (text !== this.#lowest.text) this.#lowest = { text, checkpoint: lowestOf(parseRuns(text)) }
+    return { checkpoint: this.#lowest.checkpoint, rows, parked }
+  }
+}
+
+/** In the order that the scripts expect. */
+function everyKey({ state, rows, texts, keys, parked, deleted, indexes }: RedisKeys): string[] {
+  return [state, rows, texts, keys, parked, deleted, ...indexes]
+}
+
+/** The text of a member of an index, which its key follows after a zero byte. */
+function textOf(member: string, index: number | undefined): string {
+  return index === undefined ? member : member.slice(0, member.indexOf('\0'))
+}
+
+/** The address without what is secret in it. */
+function describe(url: string): string {
+  try {
+    const { protocol, host, pathname } = new URL(url)
+    return `${protocol}//${host}${pathname}`
+  } catch {
+    return 'a Redis server'
+  }
+}

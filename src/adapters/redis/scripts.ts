@@ -1,0 +1,216 @@
+import { createHash } from 'node:crypto'
+
+/** A script as a server knows it. */
+export interface Script {
+  readonly text: string
+  readonly sha: string
+}
+
+function script(text: string): Script {
+  return { text, sha: createHash('sha1').update(text).digest('hex') }
+}
+
+/** Lua gives a call no more than about 8,000 arguments. */
+const chunked = `
+local function fetch(command, key, fields)
+  local found = {}
+  for i = 1, #fields, 1000 do
+    local part = redis.call(command, key, unpack(fields, i, math.min(i + 999, #fields)))
+    for n = 1, #part do found[i + n - 1] = part[n] end
+  end
+  return found
+end
+local function store(command, key, values)
+  for i = 1, #values, 1000 do redis.call(command, key, unpack(values, i, math.min(i + 999, #values))) end
+end
+`
+
+/** KEYS: state, rows, parked. ARGV: keys. Answers: format, checkpoints, how many are parked, rows, why the keys are parked. */
+export const loadScript = script(`${chunked}
+local state = redis.call('HMGET', KEYS[1], 'format', 'checkpoints')
+local parked = redis.call('HLEN', KEYS[3])
+if #ARGV == 0 then return {state[1], state[2], parked, {}, {}} end
+return {state[1], state[2], parked, fetch('HMGET', KEYS[2], ARGV), parked > 0 and fetch('HMGET', KEYS[3], ARGV) or {}}
+`)
+
+/** KEYS: state, rows, parked, the set to read. ARGV: from, to, reverse, limit, whether members are keys. Answers as above, with members before the rows. */
+export const rangeScript = script(`${chunked}
+local state = redis.call('HMGET', KEYS[1], 'format', 'checkpoints')
+local from, to = '[' .. ARGV[1], '(' .. ARGV[2]
+local members
+if ARGV[3] == '1' then members = redis.call('ZREVRANGEBYLEX', KEYS[4], to, from, 'LIMIT', 0, ARGV[4])
+else members = redis.call('ZRANGEBYLEX', KEYS[4], from, to, 'LIMIT', 0, ARGV[4]) end
+local keys = members
+if ARGV[5] == '0' then
+  keys = {}
+  for i, member in ipairs(members) do keys[i] = string.sub(member, string.find(member, '\\0', 1, true) + 1) end
+end
+return {state[1], state[2], redis.call('HLEN', KEYS[3]), members, keys, fetch('HMGET', KEYS[2], keys)}
+`)
+
+/**
+ * One batch, or a part of one. Looks at everything before it writes anything: a script that fails is not rolled back.
+ *
+ * KEYS: state, rows, texts, keys, parked, deleted, each index.
+ * ARGV: format, the incarnation that must be there (empty: any), the one to give to a new version, first and last partition, the checkpoint
+ * that must be there (empty: none), the one to write, its position, 1 if this is the last part; how many rows, parked and taken back; of
+ * each row its key, what it was (* for any), position, value (empty: deleted), texts (each closed by a zero byte) and partition; of each parked key and reason;
+ * and the keys taken back.
+ */
+export const applyScript = script(`${chunked}
+local state, rows, texts, keys, parked, deleted = unpack(KEYS, 1, 6)
+local format, incarnation, fresh = ARGV[1], ARGV[2], ARGV[3]
+local first, last, from, to, reached, isLast = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
+local rowCount, parkCount, backCount = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local width = 6
+local function field(i, n) return ARGV[12 + (i - 1) * width + n] end
+
+for i, key in ipairs(KEYS) do
+  local kind = redis.call('TYPE', key).ok
+  local want = (i == 4 or i > 6) and 'zset' or 'hash'
+  if kind ~= 'none' and kind ~= want then return redis.error_reply('HEADWATER_FOREIGN ' .. key .. ' is a ' .. kind) end
+end
+local known = redis.call('HMGET', state, 'format', 'incarnation', 'checkpoints')
+if known[1] and known[1] ~= format then return redis.error_reply('HEADWATER_FORMAT ' .. known[1]) end
+if incarnation ~= '' and known[2] ~= incarnation then return {'lost'} end
+
+local runs, covered = {}, 0
+for a, b, value in string.gmatch(known[3] or '', '(%d+)%-(%d+)=([^;]*);') do
+  a, b = tonumber(a), tonumber(b)
+  runs[#runs + 1] = {a, b, value}
+  local inside = math.min(b, last) - math.max(a, first) + 1
+  if inside > 0 then
+    if value ~= from then return {'lost'} end
+    covered = covered + inside
+  end
+end
+if covered ~= (from == '' and 0 or last - first + 1) then return {'lost'} end
+
+local names, writes = {}, {}
+for i = 1, rowCount do names[i] = field(i, 1) end
+local current = fetch('HMGET', rows, names)
+for i = 1, rowCount do
+  local position = current[i] and string.match(current[i], '^%d+') or '0'
+  local was, new = field(i, 2), field(i, 3)
+  if was == '*' then
+    if tonumber(position) < tonumber(new) then writes[#writes + 1] = i end
+  elseif position == was then writes[#writes + 1] = i
+  elseif tonumber(position) < tonumber(new) and not (position == '0' and field(i, 4) == '') then return {'lost'} end
+end
+
+local function split(text)
+  local parts, at = {}, 1
+  while at <= #text do
+    local zero = string.find(text, '\\0', at, true)
+    parts[#parts + 1] = string.sub(text, at, zero - 1)
+    at = zero + 1
+  end
+  return parts
+end
+
+if not known[2] then
+  redis.call('HSET', state, 'format', format, 'incarnation', fresh)
+  known[2] = fresh
+end
+local old = #KEYS > 6 and fetch('HMGET', texts, names) or {}
+local set, unset, setTexts, unsetTexts, enter, leave, remember = {}, {}, {}, {}, {}, {}, {}
+local out, into = {}, {}
+for n = 7, #KEYS do out[n], into[n] = {}, {} end
+local function add(list, a, b)
+  list[#list + 1] = a
+  if b then list[#list + 1] = b end
+end
+for _, i in ipairs(writes) do
+  local key, value = names[i], field(i, 4)
+  local before = old[i] and split(old[i]) or {}
+  local after = {}
+  if value ~= '' then
+    add(set, key, value)
+    add(enter, '0', key)
+    after = split(field(i, 5))
+    if #KEYS > 6 then add(setTexts, key, field(i, 5)) end
+  else
+    add(leave, key)
+    if #KEYS > 6 then add(unsetTexts, key) end
+    if isLast then add(unset, key)
+    else
+      add(set, key, field(i, 3) .. '::')
+      add(remember, key, field(i, 6))
+    end
+  end
+  for n = 7, #KEYS do
+    local gone, come = before[n - 6], after[n - 6]
+    if gone ~= come then
+      if gone then add(out[n], gone .. '\\0' .. key) end
+      if come then add(into[n], '0', come .. '\\0' .. key) end
+    end
+  end
+end
+store('HSET', rows, set)
+store('HDEL', rows, unset)
+store('HSET', texts, setTexts)
+store('HDEL', texts, unsetTexts)
+store('ZADD', keys, enter)
+store('ZREM', keys, leave)
+store('HSET', deleted, remember)
+for n = 7, #KEYS do
+  store('ZREM', KEYS[n], out[n])
+  store('ZADD', KEYS[n], into[n])
+end
+if not isLast then return {'applied', known[2]} end
+
+local at = 12 + rowCount * width
+local park, back = {}, {}
+for i = 1, parkCount * 2 do park[i] = ARGV[at + i] end
+for i = 1, backCount do back[i] = ARGV[at + parkCount * 2 + i] end
+store('HDEL', parked, back)
+store('HSET', parked, park)
+
+-- What an interrupted batch deleted was remembered, so that its repetition would not begin anew; now it is behind the checkpoint.
+if redis.call('EXISTS', deleted) == 1 then
+  local remembered = redis.call('HGETALL', deleted)
+  for i = 1, #remembered, 2 do
+    local key, partition = remembered[i], tonumber(remembered[i + 1])
+    local value = redis.call('HGET', rows, key)
+    local position = value and string.match(value, '^(%d+)::$')
+    if partition >= first and partition <= last and not (position and tonumber(position) > tonumber(reached)) then
+      if position then redis.call('HDEL', rows, key) end
+      redis.call('HDEL', deleted, key)
+    end
+  end
+end
+
+local pieces = {}
+for _, run in ipairs(runs) do
+  if run[1] < first then add(pieces, {run[1], math.min(run[2], first - 1), run[3]}) end
+  if run[2] > last then add(pieces, {math.max(run[1], last + 1), run[2], run[3]}) end
+end
+add(pieces, {first, last, to})
+table.sort(pieces, function(a, b) return a[1] < b[1] end)
+local joined = {}
+for _, piece in ipairs(pieces) do
+  local neighbour = joined[#joined]
+  if neighbour and neighbour[2] + 1 == piece[1] and neighbour[3] == piece[3] then neighbour[2] = piece[2]
+  else add(joined, piece) end
+end
+local written = ''
+for _, run in ipairs(joined) do written = written .. run[1] .. '-' .. run[2] .. '=' .. run[3] .. ';' end
+redis.call('HSET', state, 'checkpoints', written)
+return {'applied', known[2]}
+`)
+
+/** KEYS: all of a version. */
+export const dropScript = script(`return redis.call('UNLINK', unpack(KEYS))`)
+
+/** KEYS: all of a version, rows second. Answers: rows, bytes. */
+export const sizeScript = script(`
+local bytes = 0
+for _, key in ipairs(KEYS) do
+  local used = redis.pcall('MEMORY', 'USAGE', key)
+  if type(used) == 'number' then bytes = bytes + used end
+end
+return {redis.call('HLEN', KEYS[2]), bytes}
+`)
+
+/** KEYS: parked. Answers: key, reason, key, reason. */
+export const parkedScript = script(`return redis.call('HGETALL', KEYS[1])`)

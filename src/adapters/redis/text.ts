@@ -1,0 +1,47 @@
+import { type Checkpoint, type Parked, partitionCount, type StoredRow } from '../../index.ts'
+import { coveredCount, type Run } from '../../internal/runs.ts'
+
+/** A checkpoint as a text that is equal only for equal ones; empty for none. */
+export function checkpointText(checkpoint: Checkpoint | null): string {
+  if (!checkpoint) return ''
+  const { position, eventId } = checkpoint
+  return `${position}:${eventId === null ? '-' : `=${encodeURIComponent(eventId)}`}`
+}
+
+/** Checkpoints by range of partitions, as the scripts write them: `<first>-<last>=<checkpoint>;` after one another. */
+export function parseRuns(text: string): readonly Run<Checkpoint>[] {
+  return text
+    .split(';')
+    .filter(Boolean)
+    .map((run) => {
+      const [, first, last, position, id = ''] = /^(\d+)-(\d+)=(\d+):(.*)$/s.exec(run) ?? []
+      const eventId = id.startsWith('=') ? decodeURIComponent(id.slice(1)) : null
+      return { first: Number(first), last: Number(last), value: { position: Number(position), eventId } }
+    })
+}
+
+/** The lowest checkpoint, if every partition has one. */
+export function lowestOf(runs: readonly Run<Checkpoint>[]): Checkpoint | null {
+  if (coveredCount(runs) < partitionCount) return null
+  return runs.map(({ value }) => value).reduce((lowest, value) => (value.position < lowest.position ? value : lowest))
+}
+
+/** A value of the hash of rows. */
+export function rowText(position: number, version: number | null, row: string): string {
+  return `${position}:${version ?? ''}:${row}`
+}
+
+/** What stands for a key in the hashes of rows and of parked keys. */
+export function storedRow(key: string, text: string | null, parked: string | null | undefined): StoredRow | undefined {
+  if (text === null && !parked) return undefined
+  const one = text?.indexOf(':') ?? 0
+  const two = text?.indexOf(':', one + 1) ?? 0
+  const version = text?.slice(one + 1, two)
+  return {
+    key,
+    row: text?.slice(two + 1) || undefined,
+    position: Number(text?.slice(0, one) ?? 0),
+    version: version ? Number(version) : null,
+    parked: parked ? (JSON.parse(parked) as Parked) : undefined,
+  }
+}

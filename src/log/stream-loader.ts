@@ -1,0 +1,97 @@
+import { quote } from '../database/identifier.ts'
+import type { Event, EventMetadata } from '../message/event.ts'
+import type { StreamSlice } from './log.ts'
+import type { LogRuntime } from './log-runtime.ts'
+import { storedStream } from './stored-stream.ts'
+
+/** How many streams one statement loads, of each how many events, and how many statements are under way. */
+const streamsMax = 128
+const eventsMax = 2000
+const loadsMax = 2
+
+interface Wanted {
+  readonly aggregate: string
+  readonly stream: string
+  readonly after: number
+  resolve(slice: StreamSlice): void
+  reject(error: unknown): void
+}
+
+/** A row of `load_streams`; without an event when the stream had none to give. */
+type Loaded = readonly [
+  entry: number,
+  version: number,
+  position: number | null,
+  id: string,
+  type: string,
+  schemaVersion: number,
+  data: unknown,
+  metadata: EventMetadata,
+  time: string,
+]
+
+/** Reads streams, many in one statement: what is asked for while others are loaded goes together with the next. */
+export class StreamLoader {
+  readonly #runtime: LogRuntime
+  #wanted: Wanted[] = []
+  #loads = 0
+
+  constructor(runtime: LogRuntime) {
+    this.#runtime = runtime
+  }
+
+  /** The events of a stream after a version. A long stream is read in pieces; what is appended meanwhile may be among them. */
+  async load(aggregate: string, stream: string, after: number): Promise<StreamSlice> {
+    const events: Event[] = []
+    for (let from = after; ; ) {
+      const slice = await new Promise<StreamSlice>((resolve, reject) => {
+        this.#wanted.push({ aggregate, stream, after: from, resolve, reject })
+        this.#begin()
+      })
+      if (slice.events.length < eventsMax) return { events: [...events, ...slice.events], version: slice.version }
+      for (const event of slice.events) events.push(event)
+      from = slice.version
+    }
+  }
+
+  #begin(): void {
+    if (this.#loads >= Math.min(loadsMax, this.#runtime.database.traits.connections)) return
+    this.#loads++
+    void this.#work()
+  }
+
+  async #work(): Promise<void> {
+    // What is asked for in this turn of the event loop goes together.
+    await undefined
+    while (this.#wanted.length > 0) {
+      const batch = this.#wanted.slice(0, streamsMax)
+      this.#wanted = this.#wanted.slice(streamsMax)
+      try {
+        const slices = await this.#loadAll(batch)
+        for (const [i, { resolve }] of batch.entries()) resolve(slices[i] ?? { events: [], version: 0 })
+      } catch (error) {
+        for (const { reject } of batch) reject(error)
+      }
+    }
+    this.#loads--
+  }
+
+  async #loadAll(batch: readonly Wanted[]): Promise<readonly StreamSlice[]> {
+    const { database, schema } = this.#runtime
+    const { rows } = await database.query<Loaded>(
+      `select * from ${quote(schema)}.load_streams($1, $2, $3)`,
+      [batch.map(({ aggregate, stream }) => storedStream(aggregate, stream)), batch.map(({ after }) => after), eventsMax],
+      { rowMode: 'array', prepare: true },
+    )
+    const slices = batch.map((): { events: Event[]; version: number } => ({ events: [], version: 0 }))
+    for (const [entry, version, position, id, type, schemaVersion, data, metadata, time] of rows) {
+      const slice = slices[entry - 1]
+      const wanted = batch[entry - 1]
+      if (!slice || !wanted) continue
+      const { aggregate, stream } = wanted
+      slice.version = version
+      if (position !== null) slice.events.push({ id, type, aggregate, stream, version, position, time, schemaVersion, data, metadata })
+    }
+    return slices
+  }
+}

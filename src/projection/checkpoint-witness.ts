@@ -1,0 +1,25 @@
+import { LogMismatchError } from '../errors.ts'
+import type { EventLog } from '../log/log.ts'
+import type { Checkpoint } from '../read-model/store.ts'
+
+/**
+ * Refuses to go on over a log that is not the one the rows were folded from: the event that a checkpoint stands on must still be there, at its place.
+ * @throws {LogMismatchError}
+ */
+export async function checkWitness(eventLog: EventLog, name: string, checkpoint: Checkpoint | null): Promise<void> {
+  if (!checkpoint || checkpoint.position === 0) return
+  const { position, eventId } = checkpoint
+  const [event] = await eventLog.read({ after: position - 1, limit: 1 })
+  const accept = `readModel('${name}').accept() folds it again from the log as it is now`
+  if (!event) {
+    throw new LogMismatchError(`${name}: its checkpoint is at position ${position}, which the log does not have: the log was restored or replaced; ${accept}`, {
+      position,
+      eventId,
+    })
+  }
+  if (event.position === position && (eventId === null || event.id === eventId)) return
+  throw new LogMismatchError(
+    `${name}: at position ${position} the log has event ${event.id}, and not ${eventId} that its rows were folded from: the log was restored or replaced; ${accept}`,
+    { position, eventId, found: event.id },
+  )
+}

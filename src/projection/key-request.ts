@@ -1,0 +1,139 @@
+import type { SqlClient } from '../database/database.ts'
+import { quote } from '../database/identifier.ts'
+import { canonicalJson } from '../internal/json.ts'
+import { type Batch, type Checkpoint, type Partitions, partitionOf, type RowChange, type Store, type StoredModel } from '../read-model/store.ts'
+import { type Entry, type Folding, nothing } from './fold.ts'
+import { keyEvents } from './key-events.ts'
+import type { ProjectionRuntime, ProjectionVersion } from './registry.ts'
+import { entryOf, foldNext, rowChange, skipId } from './working-set.ts'
+
+/** What a person asked for one key, or for all that are parked. */
+export interface KeyRequest {
+  readonly id: number
+  readonly projection: number
+  readonly action: 'retry' | 'skip' | 'repair'
+  readonly key: string | null
+  readonly reason: string | null
+}
+
+/** Requests that nobody has seen to. */
+export async function openRequests(client: SqlClient, schema: string, projections: readonly number[]): Promise<readonly KeyRequest[]> {
+  if (projections.length === 0) return []
+  const { rows } = await client.query<KeyRequest>(
+    `select id, projection, action, key, reason from ${quote(schema)}.key_request where done_at is null and projection = any ($1::int[]) order by id`,
+    [projections],
+    { prepare: true },
+  )
+  return rows
+}
+
+/** Events that were taken out of the folds of a version, as {@link skipId}. */
+export async function readSkipped(client: SqlClient, schema: string, projection: number): Promise<Set<string>> {
+  const { rows } = await client.query<{ key: string; position: number }>(
+    `select key, position from ${quote(schema)}.skipped_event where projection = $1`,
+    [projection],
+  )
+  return new Set(rows.map(({ key, position }) => skipId(key, position)))
+}
+
+interface Owner {
+  readonly runtime: ProjectionRuntime
+  readonly version: ProjectionVersion
+  readonly folding: Folding
+  readonly store: Store
+  readonly model: StoredModel
+  readonly partitions: Partitions
+  readonly checkpoint: Checkpoint
+  readonly skipped: Set<string>
+}
+
+/**
+ * Does what was asked of keys, by their owner, between two batches: folds the events that wait behind a parked key, or all events of a key again, up to
+ * the checkpoint, and writes what comes out without moving that. Gives back the keys that may have changed.
+ */
+export async function handleRequests(owner: Owner, requests: readonly KeyRequest[]): Promise<readonly string[]> {
+  const touched: string[] = []
+  for (const request of requests) {
+    if (request.key !== null && !owns(owner, request.key)) continue
+    try {
+      const { keys, outcome } = await handle(owner, request)
+      touched.push(...keys)
+      await close(owner, request, outcome)
+    } catch (error) {
+      await close(owner, request, error instanceof Error ? error.message : String(error))
+      throw error
+    }
+  }
+  return touched
+}
+
+async function handle(owner: Owner, { action, key, reason }: KeyRequest): Promise<{ keys: readonly string[]; outcome: string }> {
+  const keys = key === null ? ((await owner.store.parked?.(owner.model)) ?? []).map((parked) => parked.key).filter((one) => owns(owner, one)) : [key]
+  if (keys.length === 0) return { keys, outcome: 'done' }
+  const { rows } = await owner.store.load(owner.model, keys)
+  const entries = new Map<string, Entry>(keys.map((one) => [one, nothing]))
+  for (const row of rows) entries.set(row.key, entryOf(row))
+  if (action === 'repair') return await refold(owner, entries, () => nothing)
+  const parked = new Map([...entries].filter(([, entry]) => entry.parked))
+  if (parked.size === 0) return { keys: [], outcome: 'it is not parked' }
+  if (action === 'skip') {
+    for (const [one, entry] of parked) await recordSkip(owner, one, entry, reason ?? '')
+  }
+  return await refold(owner, parked, (entry) => ({ ...entry, parked: undefined }))
+}
+
+/** Folds keys from what `begin` makes of what is stored, to the checkpoint, and writes the difference. */
+async function refold(
+  owner: Owner,
+  stored: ReadonlyMap<string, Entry>,
+  begin: (entry: Entry) => Entry,
+): Promise<{ keys: readonly string[]; outcome: string }> {
+  const folded = new Map([...stored].map(([key, entry]) => [key, begin(entry)]))
+  const after = Math.min(...[...folded.values()].map(({ position }) => position))
+  const range = { after, upTo: owner.checkpoint.position }
+  for await (const routed of keyEvents(owner.runtime.eventLog, owner.folding, new Set(stored.keys()), range)) {
+    for (const one of routed) for (const key of one.keys) folded.set(key, foldNext(owner, folded.get(key) ?? nothing, key, one))
+  }
+  const batch = difference(owner, stored, folded)
+  if ((await owner.store.apply(owner.model, batch)) === 'lost') return { keys: [...stored.keys()], outcome: 'another process owns it now' }
+  const still = [...folded.values()].find(({ parked }) => parked)?.parked
+  return { keys: [...stored.keys()], outcome: still ? `parked again at position ${still.position}: ${still.reason}` : 'done' }
+}
+
+function difference(owner: Owner, stored: ReadonlyMap<string, Entry>, folded: ReadonlyMap<string, Entry>): Batch {
+  const rows: RowChange[] = []
+  const park: Batch['park'][number][] = []
+  const unpark: string[] = []
+  for (const [key, was] of stored) {
+    const now = folded.get(key) ?? nothing
+    if (was.position !== now.position || canonicalJson(was.row) !== canonicalJson(now.row)) {
+      // What is not to be there has no event of its own.
+      rows.push(rowChange(owner.folding, key, was, now.row ? now : { ...now, position: Math.max(was.position, now.position) }))
+    }
+    if (now.parked) park.push({ key, ...now.parked })
+    else if (was.parked) unpark.push(key)
+  }
+  return { partitions: owner.partitions, from: owner.checkpoint, to: owner.checkpoint, rows, park, unpark }
+}
+
+async function recordSkip(owner: Owner, key: string, { parked }: Entry, reason: string): Promise<void> {
+  if (!parked) return
+  await owner.runtime.database.query(
+    `insert into ${quote(owner.runtime.schema)}.skipped_event (projection, key, position, event_id, reason) values ($1, $2, $3, $4, $5) on conflict do nothing`,
+    [owner.version.id, key, parked.position, parked.eventId, reason],
+  )
+  owner.skipped.add(skipId(key, parked.position))
+  owner.runtime.log('warn', `${owner.version.name}: an event was skipped`, { key, position: parked.position, reason })
+}
+
+async function close(owner: Owner, request: KeyRequest, outcome: string): Promise<void> {
+  await owner.runtime.database.query(
+    `update ${quote(owner.runtime.schema)}.key_request set done_at = clock_timestamp(), outcome = $2 where id = $1 and done_at is null`,
+    [request.id, outcome],
+  )
+}
+
+function owns({ partitions: { first, last } }: Owner, key: string): boolean {
+  const partition = partitionOf(key)
+  return partition >= first && partition <= last
+}

@@ -1,0 +1,380 @@
+import type { Transaction } from '../database/database.ts'
+import { LogMismatchError } from '../errors.ts'
+import { Wake } from '../internal/wake.ts'
+import type { Event } from '../message/event.ts'
+import { databaseStore } from '../read-model/database-store.ts'
+import type { Checkpoint, Partitions, Store, StoredModel } from '../read-model/store.ts'
+import { checkWitness } from './checkpoint-witness.ts'
+import type { Feed, Subscriber } from './feed.ts'
+import type { Folding } from './fold.ts'
+import { handleRequests, type KeyRequest } from './key-request.ts'
+import { readLocked } from './read-locked.ts'
+import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
+import { WorkingSet } from './working-set.ts'
+
+export interface ProjectorOptions {
+  readonly runtime: ProjectionRuntime
+  readonly version: ProjectionVersion
+  /** Whether it is being built: then nobody waits for its rows. */
+  readonly building: () => boolean
+  readonly folding: Folding
+  readonly store: Store
+  readonly partitions: Partitions
+  readonly feed: Feed
+  readonly pollIntervalMs: number
+  /** Events that a person took out, as {@link skipId}. Grows with `skip` requests. */
+  readonly skipped: Set<string>
+  /** Something was written, or the head was reached. */
+  readonly onProgress: () => void
+  /** The store has nothing of a version that was built: it was emptied. */
+  readonly onMissing: () => Promise<void>
+}
+
+/** Another owner moved the checkpoint: what this one folded since counts nothing. */
+export class LostError extends Error {}
+
+/** What must stop the read model until a person, or other code, comes. Everything up to it is stored. */
+export class StopError extends Error {
+  override readonly cause: Error
+
+  constructor(cause: Error) {
+    super(cause.message)
+    this.cause = cause
+  }
+}
+
+const chunkMax = 5000
+const chunkBytes = 8 * 2 ** 20
+const inboxMax = 5000
+/** A sync projection that lacks no more than this is brought to the head under the log's lock. */
+const closeMax = 500
+
+/**
+ * Folds one range of partitions of one version: from where its checkpoint is to the head, and then as events come. Behind, it reads for itself, the
+ * next chunk while it folds this one, and writes seldom; at the head it takes from the feed and writes each time. One batch is written while
+ * the next is folded. It ends when it is told to, when somebody else moved the checkpoint, or with an error; whoever runs it begins another.
+ */
+export class Projector implements Subscriber {
+  readonly #options: ProjectorOptions
+  readonly #model: StoredModel
+  readonly #bell = new Wake()
+  #set: WorkingSet
+  #stored: Checkpoint | null = null
+  #inbox: (readonly Event[])[] = []
+  #waiting = 0
+  /** Up to where the feed gave events, while this one takes from it. */
+  #joined: number | undefined
+  #overflow = false
+  #ahead: { readonly after: number; readonly events: Promise<readonly Event[]> } | undefined
+  #writing: Promise<void> | undefined
+  #flushedAt = 0
+  #eventBytes = 1000
+  #requests: readonly KeyRequest[] = []
+  #rung = false
+  /** Whether it has been at the head since it began. */
+  atHead = false
+
+  constructor(options: ProjectorOptions) {
+    this.#options = options
+    this.#model = storedModel(options.runtime.schema, options.version)
+    this.#set = this.#emptySet(null)
+  }
+
+  /** Events that the feed gave and that are not folded. */
+  get waiting(): number {
+    return this.#waiting
+  }
+
+  /** Up to where its rows are stored. */
+  get position(): number {
+    return this.#stored?.position ?? 0
+  }
+
+  /** The checkpoint as it is stored. */
+  get stored(): Checkpoint | null {
+    return this.#stored
+  }
+
+  offer(events: readonly Event[]): void {
+    if (this.#joined === undefined) return
+    this.#inbox.push(events)
+    this.#waiting += events.length
+    if (this.#waiting > inboxMax) {
+      // Too slow for the others: it reads for itself from where it is, until it has caught up.
+      this.#overflow = true
+      this.#leave()
+    }
+    this.#ring()
+  }
+
+  /** There may be something to do. */
+  wake(): void {
+    this.#ring()
+  }
+
+  /** What was asked for keys of its range; done between two batches. */
+  request(requests: readonly KeyRequest[]): void {
+    this.#requests = requests
+    this.#ring()
+  }
+
+  /**
+   * @throws {LostError}
+   * @throws {StopError}
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#begin()
+      if (this.#options.folding.sync) await this.#runSync(signal)
+      else await this.#runAsync(signal)
+      await this.#flush()
+      await this.#writing
+    } finally {
+      this.#leave()
+      this.#ahead?.events.catch(() => undefined)
+      await this.#writing?.catch(() => undefined)
+    }
+  }
+
+  async #runAsync(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options.runtime
+    while (!signal.aborted) {
+      await this.#handleRequests()
+      const events = await this.#next()
+      if (events.length > 0) {
+        await this.#fold(events)
+        if (this.#joined !== undefined || this.#due()) await this.#flush()
+        continue
+      }
+      await this.#flush()
+      await this.#writing
+      this.#options.onProgress()
+      if (!this.#rung && this.#waiting === 0 && !signal.aborted) await this.#bell.wait(clock, 1000, signal)
+      this.#rung = false
+    }
+  }
+
+  /** Its checkpoint moves with appends while it stands at the head; when it does not, it is brought there. */
+  async #runSync(signal: AbortSignal): Promise<void> {
+    const { runtime, store, pollIntervalMs } = this.#options
+    while (!signal.aborted) {
+      this.#rung = false
+      await this.#handleRequests()
+      const head = await runtime.eventLog.head()
+      const { checkpoint } = await store.load(this.#model, [])
+      if ((checkpoint?.position ?? 0) < head.position) {
+        this.#startFrom(checkpoint)
+        await checkWitness(runtime.eventLog, this.#model.name, checkpoint)
+        await this.#catchUp(signal)
+      } else {
+        this.#stored = checkpoint
+        this.atHead = true
+        this.#options.onProgress()
+      }
+      if (!this.#rung && !signal.aborted) await this.#bell.wait(runtime.clock, pollIntervalMs, signal)
+    }
+  }
+
+  async #catchUp(signal: AbortSignal): Promise<void> {
+    const { runtime } = this.#options
+    while (!signal.aborted) {
+      const head = await runtime.eventLog.head()
+      if (head.position - this.#set.reached.position <= closeMax) {
+        await this.#flush()
+        await this.#writing
+        const { closed, stop } = await runtime.database.transaction((transaction) => this.#close(transaction))
+        if (stop) throw new StopError(stop)
+        if (closed) break
+      }
+      const events = await this.#read()
+      await this.#fold(events)
+      if (this.#due()) await this.#flush()
+    }
+    this.#options.onProgress()
+  }
+
+  /** The last events, under the log's lock: nobody appends until the checkpoint stands at the head, so that the next append finds it there. */
+  async #close(transaction: Transaction): Promise<{ readonly closed: boolean; readonly stop?: Error | undefined }> {
+    const { runtime } = this.#options
+    const events = await readLocked(transaction, runtime.schema, this.#set.reached.position, closeMax + 1)
+    if (events.length > closeMax) return { closed: false }
+    const store = databaseStore(transaction, runtime.schema, { home: true })
+    const stop = events.length > 0 ? await this.#foldOn(events, store) : undefined
+    await this.#apply(store)
+    this.atHead = stop === undefined
+    return { closed: true, stop }
+  }
+
+  async #begin(): Promise<void> {
+    const { runtime, store, version, partitions } = this.#options
+    const all = (await store.checkpoints?.(this.#model)) ?? []
+    // Ranges may have been divided otherwise: the lowest of what is in this one is where it stands, if all of it is known.
+    const own = all.filter((one) => one.partitions.first <= partitions.last && one.partitions.last >= partitions.first)
+    const lowest = own.reduce<Checkpoint | undefined>(
+      (low, { checkpoint }) => (low === undefined || checkpoint.position < low.position ? checkpoint : low),
+      undefined,
+    )
+    const checkpoint = store.checkpoints ? (lowest ?? null) : (await store.load(this.#model, [])).checkpoint
+    if (!checkpoint && version.builtAt !== null) await this.#options.onMissing()
+    await checkWitness(runtime.eventLog, version.name, checkpoint)
+    this.#startFrom(checkpoint)
+  }
+
+  #startFrom(checkpoint: Checkpoint | null): void {
+    this.#stored = checkpoint
+    this.#set = this.#emptySet(checkpoint)
+    this.#ahead = undefined
+    this.#flushedAt = this.#options.runtime.clock.now()
+  }
+
+  #emptySet(checkpoint: Checkpoint | null): WorkingSet {
+    const { folding, partitions, skipped, version } = this.#options
+    const cacheRows = this.#options.building() ? 100_000 : 20_000
+    return new WorkingSet({ folding, model: storedModel(this.#options.runtime.schema, version), partitions, skipped, checkpoint, cacheRows })
+  }
+
+  /** The next events: of the feed, or its own reading. None: it is at the head. */
+  async #next(): Promise<readonly Event[]> {
+    if (this.#overflow) {
+      this.#overflow = false
+      this.#inbox = []
+      this.#waiting = 0
+    }
+    if (this.#joined !== undefined) return await this.#fromInbox(this.#joined)
+    const events = await this.#read()
+    if (events.length === 0) {
+      this.#joined = this.#options.feed.join(this, this.#set.reached.position)
+      if (this.#joined === undefined) this.#ring()
+      else this.atHead = true
+    }
+    return events
+  }
+
+  /** The feed may have been behind when this one joined: what it gives again is passed over, but has to be in order too. */
+  async #fromInbox(from: number): Promise<readonly Event[]> {
+    if (this.#inbox.length === 0) return []
+    const events = this.#inbox.length === 1 ? (this.#inbox[0] ?? []) : this.#inbox.flat()
+    const full = this.#waiting > inboxMax / 4
+    this.#inbox = []
+    this.#waiting = 0
+    if (full) this.#options.feed.wake()
+    const { position } = this.#set.reached
+    if (from === position) {
+      this.#joined = events.at(-1)?.position ?? from
+      return events
+    }
+    const { good, fault } = contiguous(this.#options.version.name, from, events)
+    if (fault) throw new StopError(fault)
+    this.#joined = from + good.length
+    return good.filter((event) => event.position > position)
+  }
+
+  async #read(): Promise<readonly Event[]> {
+    const { eventLog } = this.#options.runtime
+    const after = this.#set.reached.position
+    const limit = Math.max(50, Math.min(chunkMax, Math.floor(chunkBytes / this.#eventBytes)))
+    const read = this.#ahead?.after === after ? this.#ahead.events : eventLog.read({ after, limit })
+    this.#ahead = undefined
+    const events = await read
+    const last = events.at(-1)
+    if (last && events.length >= limit / 2) {
+      this.#eventBytes = Math.max(100, averageBytes(events))
+      const ahead = eventLog.read({ after: last.position, limit })
+      ahead.catch(() => undefined)
+      this.#ahead = { after: last.position, events: ahead }
+    }
+    return events
+  }
+
+  #leave(): void {
+    if (this.#joined !== undefined) this.#options.feed.leave(this)
+    this.#joined = undefined
+  }
+
+  async #fold(events: readonly Event[]): Promise<void> {
+    const stop = await this.#foldOn(events, this.#options.store)
+    if (!stop) return
+    await this.#flush()
+    await this.#writing
+    throw new StopError(stop)
+  }
+
+  async #foldOn(events: readonly Event[], store: Store): Promise<Error | undefined> {
+    const { good, fault } = contiguous(this.#options.version.name, this.#set.reached.position, events)
+    return (await this.#set.fold(good, store, () => this.#writing ?? Promise.resolve())) ?? fault
+  }
+
+  /** Behind, rows are written when there are many, or after a while: an event in a row that many others follow need not be written alone. */
+  #due(): boolean {
+    const building = this.#options.building()
+    const age = this.#options.runtime.clock.now() - this.#flushedAt
+    return this.#set.changed >= (building ? 20_000 : 5000) || age >= (building ? 2000 : 250)
+  }
+
+  /** Begins to write what was folded, after the batch before it is written. */
+  async #flush(): Promise<void> {
+    await this.#writing
+    const { position } = this.#set.reached
+    if (this.#stored && position === this.#stored.position && this.#set.changed === 0) return
+    const writing = this.#apply(this.#options.store)
+    // Its failure is thrown to whoever waits for it next.
+    writing.catch(() => undefined)
+    this.#writing = writing
+  }
+
+  async #apply(store: Store): Promise<void> {
+    this.#flushedAt = this.#options.runtime.clock.now()
+    if (this.#stored && this.#set.reached.position === this.#stored.position && this.#set.changed === 0) return
+    const batch = this.#set.take(this.#stored)
+    if ((await store.apply(this.#model, batch)) === 'lost') throw new LostError(`${this.#model.name}: another process moved its checkpoint`)
+    this.#set.written()
+    this.#stored = batch.to
+    if (batch.park.length > 0) {
+      const [first] = batch.park
+      this.#options.runtime.log('error', `${this.#model.name}: parked ${batch.park.length === 1 ? 'a key' : `${batch.park.length} keys`}`, {
+        key: first?.key,
+        position: first?.position,
+        reason: first?.reason,
+      })
+    }
+    this.#options.onProgress()
+  }
+
+  async #handleRequests(): Promise<void> {
+    if (this.#requests.length === 0) return
+    const requests = this.#requests
+    this.#requests = []
+    await this.#flush()
+    await this.#writing
+    const { checkpoint } = this.#options.folding.sync ? await this.#options.store.load(this.#model, []) : { checkpoint: this.#stored }
+    if (!checkpoint) return
+    const keys = await handleRequests(
+      { ...this.#options, model: this.#model, checkpoint },
+      requests,
+    )
+    this.#set.forget(keys)
+  }
+
+  #ring(): void {
+    this.#rung = true
+    this.#bell.ring()
+  }
+}
+
+/** The events up to the first that does not follow the one before it. */
+function contiguous(name: string, after: number, events: readonly Event[]): { good: readonly Event[]; fault: Error | undefined } {
+  const at = events.findIndex((event, i) => event.position !== after + i + 1)
+  if (at < 0) return { good: events, fault: undefined }
+  const [found, expected] = [events[at]?.position ?? 0, after + at + 1]
+  const what = found > expected ? 'a hole' : 'an event again, or out of order'
+  return {
+    good: events.slice(0, at),
+    fault: new LogMismatchError(`${name}: the log gave position ${found} where ${expected} follows: ${what}`, { expected, found }),
+  }
+}
+
+/** By a sample: to know it exactly would cost more than it saves. */
+function averageBytes(events: readonly Event[]): number {
+  const sample = events.filter((_event, i) => i % Math.ceil(events.length / 20) === 0)
+  return sample.reduce((sum, { data }) => sum + JSON.stringify(data).length + 300, 0) / sample.length
+}

@@ -1,0 +1,434 @@
+import { randomUUID } from 'node:crypto'
+import { quote } from '../database/identifier.ts'
+import { LogMismatchError, UnknownEventError } from '../errors.ts'
+import { pauseBefore } from '../internal/retry.ts'
+import { Wake } from '../internal/wake.ts'
+import { beginAgain, beginBuild, finishBuild } from './build.ts'
+import { Feed } from './feed.ts'
+import { openRequests, readSkipped } from './key-request.ts'
+import { giveRange, type LeasedRange, readRanges, sayAlive, sayGone, takeRange } from './lease.ts'
+import { type OwnProjection, ownProjection } from './own-projection.ts'
+import type { Projection } from './projection.ts'
+import { LostError, Projector, StopError } from './projector.ts'
+import { messageOf } from './fold.ts'
+import { dropProjection, isRunnable, type ProjectionRuntime, type ProjectionState, type ProjectionVersion, readProjections, registerProjection, restoreProjection, stopProjection } from './registry.ts'
+import { retireProjections } from './retire.ts'
+import { SyncCompanion } from './sync-companion.ts'
+
+export interface ProjectionWorkerOptions {
+  /** What this process defines. */
+  readonly projections: readonly Projection[]
+  readonly pollIntervalMs: number
+  readonly rollbackWindowMs: number
+  /** Rung when a read model got further; default: one of its own. */
+  readonly progress?: Wake
+  /** False: this process folds nothing and only looks (queries, commands). Sync projections take part in its appends nevertheless. Default true. */
+  readonly fold?: boolean
+}
+
+/** A range that this process works on. */
+interface Running {
+  readonly range: LeasedRange
+  readonly own: OwnProjection
+  readonly abort: AbortController
+  projector: Projector | undefined
+  done: Promise<void>
+  /** What keeps it from getting on, as last seen. */
+  trouble: string | undefined
+}
+
+/** How far a version is, as last seen. */
+interface Place {
+  readonly position: number
+  readonly lagMs: number
+}
+
+const tendMs = 1000
+
+/**
+ * Keeps the projections of this process folded: registers their versions, takes its share of the ranges that nobody works on, folds them, finishes
+ * builds, stops what needs a person, and drops what is over. Leases only decide who tries; see {@link Projector} for what makes it safe.
+ */
+export class ProjectionWorker {
+  /** Rings when a read model got further, for those who wait for it. */
+  readonly progress: Wake
+  /** Keeps sync projections in step with appends: give it to the log. */
+  readonly companion: SyncCompanion
+  /** Who owns what this process works on. */
+  readonly id = randomUUID()
+  readonly #runtime: ProjectionRuntime
+  readonly #options: ProjectionWorkerOptions
+  readonly #feed: Feed
+  readonly #stop = new AbortController()
+  readonly #work = new Wake()
+  readonly #running = new Map<string, Running>()
+  readonly #ids = new Map<number, Projection>()
+  readonly #skipped = new Map<number, Set<string>>()
+  /** Versions that stopped in this process, for what its code does not know: another may know it. */
+  readonly #refused = new Set<number>()
+  readonly #finishing = new Map<number, Promise<void>>()
+  #versions: readonly ProjectionVersion[] = []
+  #own: readonly OwnProjection[] = []
+  #places: ReadonlyMap<number, Place> = new Map()
+  #head = 0
+  #tendedAt = Number.NEGATIVE_INFINITY
+  #tending: Promise<void> | undefined
+  #loop: Promise<void> | undefined
+
+  constructor(runtime: ProjectionRuntime, options: ProjectionWorkerOptions) {
+    this.#runtime = runtime
+    this.#options = options
+    this.progress = options.progress ?? new Wake()
+    this.companion = new SyncCompanion(runtime, { onLeft: () => this.#wakeSync() })
+    this.#feed = new Feed({
+      eventLog: runtime.eventLog,
+      clock: runtime.clock,
+      pollIntervalMs: options.pollIntervalMs,
+      onError: (error, pause) => runtime.log('warn', `cannot read the log: ${messageOf(error)}`, { tryAgainMs: pause }),
+    })
+  }
+
+  /** Every version in the database as last seen, of this process's projections and others. */
+  get versions(): readonly ProjectionVersion[] {
+    return this.#versions
+  }
+
+  /** The projections of this process whose version is in the database. */
+  get own(): readonly OwnProjection[] {
+    return this.#own
+  }
+
+  /** The head of the log as last seen. */
+  get head(): number {
+    return this.#head
+  }
+
+  /** Up to where a version is, the lowest of its ranges, as last seen. */
+  position(id: number): number {
+    const running = [...this.#running.values()].filter(({ range }) => range.projection === id)
+    const own = running.length === 1 && isWhole(running[0]) ? (running[0]?.projector?.position ?? 0) : 0
+    return Math.max(own, this.#places.get(id)?.position ?? 0)
+  }
+
+  /** Milliseconds since the oldest event that a version lacks, as last seen: at most a poll interval ago. */
+  lagMs(id: number): number {
+    return this.#places.get(id)?.lagMs ?? 0
+  }
+
+  /** What keeps a version from getting on in this process, or undefined. It is tried again. */
+  trouble(id: number): string | undefined {
+    return [...this.#running.values()].find(({ range, trouble }) => range.projection === id && trouble)?.trouble
+  }
+
+  /** Registers what this process defines and begins to work. @throws {DefinitionError} */
+  async start(): Promise<void> {
+    for (const projection of this.#options.projections) await this.#register(projection)
+    await this.refresh()
+    if (this.#folds) await this.tend()
+    this.#loop = this.#run()
+  }
+
+  /** There are new events, or something else to do. */
+  wake(): void {
+    this.#feed.wake()
+    this.#work.ring()
+  }
+
+  /** Ends after the batches under way, and gives its ranges back. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    this.#work.ring()
+    await this.#loop
+    await this.#tending?.catch(() => undefined)
+    for (const running of this.#running.values()) running.abort.abort()
+    for (const { projector } of this.#running.values()) projector?.wake()
+    await Promise.all([...this.#running.values()].map(({ done }) => done))
+    await this.#feed.stop()
+    await Promise.all(this.#finishing.values())
+    await sayGone(this.#runtime.database, this.#runtime.schema, this.id).catch(() => undefined)
+  }
+
+  /** Reads again which versions there are. */
+  async refresh(): Promise<void> {
+    const { database, schema } = this.#runtime
+    this.#versions = await readProjections(database, schema)
+    const own: OwnProjection[] = []
+    for (const version of this.#versions) {
+      const projection = this.#ids.get(version.id)
+      if (!projection) continue
+      const skipped = this.#skipped.get(version.id) ?? (await readSkipped(database, schema, version.id))
+      this.#skipped.set(version.id, skipped)
+      own.push(ownProjection(this.#runtime, projection, version, skipped))
+    }
+    this.#own = own
+    this.companion.keep(own.filter((one) => one.folding.sync && isRunnable(one.version)))
+  }
+
+  /** Works until every version that can be folded holds every event that is in the log now, and every build is finished. */
+  async settle(): Promise<void> {
+    const { position: head } = await this.#runtime.eventLog.head()
+    while (!this.#stop.signal.aborted) {
+      await this.tend()
+      this.wake()
+      for (const { projector } of this.#running.values()) projector?.wake()
+      await this.#look()
+      const behind = this.#own.filter(({ version }) => isRunnable(version) && (version.state === 'building' || this.position(version.id) < head))
+      if (behind.length === 0) return
+      await this.progress.wait(this.#runtime.clock, 20)
+    }
+  }
+
+  /** Looks after leases, requests, builds and what is over, now. */
+  tend(): Promise<void> {
+    this.#tending ??= this.#tend().finally(() => {
+      this.#tending = undefined
+    })
+    return this.#tending
+  }
+
+  get #folds(): boolean {
+    return this.#options.fold !== false
+  }
+
+  async #register(projection: Projection): Promise<void> {
+    const { log } = this.#runtime
+    const name = projection.readModelName
+    const registered = await registerProjection(this.#runtime, projection)
+    if (registered.kind === 'older') {
+      log('warn', `${name}: this process defines an older version than ${registered.active}, which goes on serving; it folds nothing for it`, {
+        toGoBack: `readModel('${name}').rollback()`,
+      })
+      return
+    }
+    this.#ids.set(registered.id, projection)
+    if (registered.made) log('info', `${name}: building version ${projection['~projection'].version}`)
+    for (const old of registered.replaced) await dropProjection(this.#runtime, old, projection['~projection'].store ?? this.#runtime.store)
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log } = this.#runtime
+    while (!this.#stop.signal.aborted) {
+      let pause = this.#options.pollIntervalMs
+      try {
+        await this.#look()
+        if (clock.now() - this.#tendedAt >= tendMs) await this.tend()
+      } catch (error) {
+        pause = Math.max(pause, 1000)
+        if (!this.#stop.signal.aborted) log('warn', `cannot look after projections: ${messageOf(error)}`, { tryAgainMs: pause })
+      }
+      if (!this.#stop.signal.aborted) await clock.sleep(pause, this.#stop.signal)
+    }
+  }
+
+  /** Where everybody is: for lag, and for sync projections that were left behind. */
+  async #look(): Promise<void> {
+    const { database, schema } = this.#runtime
+    const s = quote(schema)
+    const { rows } = await database.query<{ id: number; position: number; head: number; lag_ms: number | null }>(
+      `with h as materialized (select coalesce((select e.position from ${s}.event e order by e.position desc limit 1), 0) as head)
+       select p.id, p.position, h.head,
+         (select extract(epoch from clock_timestamp() - e.time) * 1000 from ${s}.event e where e.position = p.position + 1)::float8 as lag_ms
+       from h left join (select c.projection as id, min(c.position) as position from ${s}.checkpoint c group by 1) p on true`,
+      [],
+      { prepare: true },
+    )
+    this.#head = rows[0]?.head ?? 0
+    this.#places = new Map(rows.map(({ id, position, lag_ms }) => [id, { position, lagMs: Math.max(0, lag_ms ?? 0) }]))
+    for (const { folding, version } of this.#own) {
+      if (!folding.sync) continue
+      const gap = this.#head - this.position(version.id)
+      this.companion.seen(version.id, gap)
+      if (gap > 0) this.#wakeSync()
+    }
+    this.progress.ring()
+  }
+
+  async #tend(): Promise<void> {
+    const { database, schema, clock } = this.#runtime
+    this.#tendedAt = clock.now()
+    await this.refresh()
+    const alive = this.#folds ? await sayAlive(database, schema, this.id) : 1
+    await database.query(`update ${quote(schema)}.read_model set seen_at = clock_timestamp() where name = any ($1::text[])`, [
+      this.#options.projections.map(({ readModelName }) => readModelName),
+    ])
+    if (!this.#folds || this.#stop.signal.aborted) return
+    await this.#tryAgain()
+    const runnable = new Map(this.#own.filter(({ version }) => isRunnable(version)).map((own) => [own.version.id, own]))
+    const ranges = await readRanges(database, schema, [...runnable.keys()])
+    await this.#keep(ranges, runnable)
+    await this.#take(ranges, runnable, alive)
+    await this.#hand()
+    for (const running of this.#running.values()) this.#finish(running)
+    await retireProjections(this.#runtime, this.#own, this.#options.rollbackWindowMs)
+  }
+
+  /** Prolongs what it has; ends what it lost, or what may not run any more. */
+  async #keep(ranges: readonly LeasedRange[], runnable: ReadonlyMap<number, OwnProjection>): Promise<void> {
+    for (const [id, running] of this.#running) {
+      const { range, projector } = running
+      const now = runnable.get(range.projection)
+      const same = ranges.some((one) => one.projection === range.projection && one.first === range.first && one.last === range.last)
+      const kept = now && same && (await this.#prolong(running, projector))
+      if (kept) continue
+      running.abort.abort()
+      projector?.wake()
+      await running.done
+      this.#running.delete(id)
+    }
+  }
+
+  async #prolong({ range, own }: Running, projector: Projector | undefined): Promise<boolean> {
+    const { database, schema } = this.#runtime
+    return await takeRange(database, schema, range, this.id, own.version.store === null ? null : projector?.stored)
+  }
+
+  /** Takes ranges that nobody has, up to its share; gives one back when others have less. */
+  async #take(ranges: readonly LeasedRange[], runnable: ReadonlyMap<number, OwnProjection>, alive: number): Promise<void> {
+    const { database, schema } = this.#runtime
+    const share = Math.ceil(ranges.length / alive)
+    for (const range of ranges) {
+      const own = runnable.get(range.projection)
+      const id = idOf(range)
+      if (!own || this.#running.has(id) || !(range.free || range.owner === this.id)) continue
+      if (this.#running.size >= share && !range.abandoned) continue
+      if (await takeRange(database, schema, range, this.id)) this.#begin(range, own)
+    }
+    if (this.#running.size <= share) return
+    const surplus = [...this.#running.values()].find(({ own }) => own.version.state !== 'building')
+    if (!surplus) return
+    surplus.abort.abort()
+    surplus.projector?.wake()
+    await surplus.done
+    this.#running.delete(idOf(surplus.range))
+  }
+
+  #begin(range: LeasedRange, own: OwnProjection): void {
+    const running: Running = { range, own, abort: new AbortController(), projector: undefined, done: Promise.resolve(), trouble: undefined }
+    this.#running.set(idOf(range), running)
+    running.done = this.#workOn(running).catch((error: unknown) => this.#runtime.log('error', `${own.version.name}: ${messageOf(error)}`))
+  }
+
+  /** Folds one range until it is told to end, stops, or has lost it. Everything else is tried again, later and later. */
+  async #workOn(running: Running): Promise<void> {
+    const { database, schema, clock, log } = this.#runtime
+    const { range, own, abort } = running
+    let failures = 0
+    while (!abort.signal.aborted) {
+      const before = running.projector?.position ?? -1
+      try {
+        if (own.version.state === 'building') await beginBuild(this.#runtime, range.projection)
+        running.projector = this.#projector(running)
+        await running.projector.run(abort.signal)
+      } catch (error) {
+        if (abort.signal.aborted) break
+        const fatal = stopping(error)
+        if (fatal) {
+          await this.#stopped(own, fatal)
+          break
+        }
+        if ((running.projector?.position ?? -1) > before) failures = 0
+        if (error instanceof LostError && !(await takeRange(database, schema, range, this.id))) break
+        const pause = pauseBefore(++failures, { baseMs: error instanceof LostError ? 20 : 200, maxMs: 10_000 })
+        running.trouble = messageOf(error)
+        log(error instanceof LostError ? 'debug' : 'warn', `${own.version.name}: ${messageOf(error)}`, { tryAgainMs: pause })
+        await clock.sleep(pause, abort.signal)
+      }
+    }
+    await giveRange(database, schema, range, this.id).catch(() => undefined)
+    if (this.#running.get(idOf(range)) === running) this.#running.delete(idOf(range))
+  }
+
+  #projector(running: Running): Projector {
+    const { own, range } = running
+    return new Projector({
+      runtime: this.#runtime,
+      version: own.version,
+      building: () => this.#stateOf(range.projection) === 'building',
+      folding: own.folding,
+      store: own.store,
+      partitions: { first: range.first, last: range.last },
+      feed: this.#feed,
+      pollIntervalMs: this.#options.pollIntervalMs,
+      skipped: own.skipped,
+      onProgress: () => {
+        running.trouble = undefined
+        this.progress.ring()
+        this.#finish(running)
+      },
+      onMissing: async () => {
+        await beginAgain(this.#runtime, own.version)
+      },
+    })
+  }
+
+  /** What the code of this process does not know another may know: it may take the version up. */
+  async #stopped(own: OwnProjection, error: Error): Promise<void> {
+    this.#refused.add(own.version.id)
+    const code = error instanceof UnknownEventError ? 'unknown_event' : error instanceof LogMismatchError ? 'log_mismatch' : 'handler'
+    await stopProjection(this.#runtime, own.version, code, error.message)
+    await this.refresh()
+  }
+
+  /** Versions that stopped for an event that their process did not know; this one may have been deployed because of it. */
+  async #tryAgain(): Promise<void> {
+    const mine = this.#own.filter(
+      ({ version }) => version.state === 'stopped' && version.errorCode === 'unknown_event' && !this.#refused.has(version.id),
+    )
+    if (mine.length === 0) return
+    const { database, schema } = this.#runtime
+    for (const { version } of mine) await restoreProjection(database, schema, version.id)
+    await this.refresh()
+  }
+
+  /** A person said that it may run again. */
+  readmit(id: number): void {
+    this.#refused.delete(id)
+  }
+
+  /** Gives the projectors what was asked for keys. */
+  async #hand(): Promise<void> {
+    const { database, schema } = this.#runtime
+    const ids = [...new Set([...this.#running.values()].map(({ range }) => range.projection))]
+    const requests = await openRequests(database, schema, ids)
+    for (const { range, projector } of this.#running.values()) {
+      const own = requests.filter(({ projection }) => projection === range.projection)
+      if (own.length > 0) projector?.request(own)
+    }
+  }
+
+  /** A build that reached the head is finished by the owner of its first range. */
+  #finish({ range, projector, own }: Running): void {
+    const id = range.projection
+    if (this.#stateOf(id) !== 'building' || range.first !== 0 || !projector?.atHead || this.#finishing.has(id) || this.#stop.signal.aborted) return
+    const finishing = (async () => {
+      if (await finishBuild(this.#runtime, own)) await this.refresh()
+      else await this.#runtime.clock.sleep(50, this.#stop.signal)
+      this.progress.ring()
+    })()
+      .catch((error: unknown) => this.#runtime.log('warn', `${own.version.name}: the build could not be finished yet: ${messageOf(error)}`))
+      .finally(() => this.#finishing.delete(id))
+    this.#finishing.set(id, finishing)
+  }
+
+  #stateOf(id: number): ProjectionState | undefined {
+    return this.#versions.find((version) => version.id === id)?.state
+  }
+
+  #wakeSync(): void {
+    for (const { own, projector } of this.#running.values()) if (own.folding.sync) projector?.wake()
+  }
+}
+
+function idOf({ projection, first }: LeasedRange): string {
+  return `${projection}:${first}`
+}
+
+function isWhole(running: Running | undefined): boolean {
+  return running?.range.first === 0 && running.range.last === 63
+}
+
+/** What trying again cannot mend. */
+function stopping(error: unknown): Error | undefined {
+  if (error instanceof StopError) return error.cause
+  return error instanceof LogMismatchError ? error : undefined
+}

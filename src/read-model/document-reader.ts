@@ -1,0 +1,91 @@
+import { quote, tableOf } from '../database/identifier.ts'
+import { BehindError, NotReadyError, ParkedError, UsageError } from '../errors.ts'
+import { documentCursor, documentRange } from './document-find.ts'
+import type { FindRequest } from './find.ts'
+import { keyText } from './key-text.ts'
+import type { Page, Reader } from './read-model.ts'
+import type { Checkpoint, Seen, Store, StoredModel, StoredRow } from './store.ts'
+
+export interface DocumentReaderOptions {
+  /** `strict`: a parked key is an error, since no row that is surely new enough exists for it. */
+  readonly check: 'none' | 'strict'
+  /** The position that what is read must hold. */
+  readonly atLeast?: number
+  /** The schema of the public view, where the store is the write database; else the read model does not stand in `sql`. */
+  readonly schema?: string
+  /** Told with each read: how far the read model was, and how many of its keys are parked. */
+  readonly onSeen?: (seen: { readonly checkpoint: Checkpoint; readonly parked: number }) => void
+}
+
+/**
+ * The reader of a read model in a store, the same for every store; see {@link Reader} for what it promises. Rows are JSON.
+ * @throws {NotReadyError} `building`: the version is not in the store
+ * @throws {BehindError} it does not hold `atLeast`
+ */
+export function documentReader<Row, Key>(store: Store, model: StoredModel, options: DocumentReaderOptions): Reader<Row, Key> {
+  const { schema } = options
+  const reader: Source = { store, model, options }
+  return {
+    ...tableOf(() => {
+      if (schema !== undefined) return `${quote(schema)}.${quote(model.name)}`
+      throw new UsageError(`${model.name} is in ${store.description}, where sql cannot read it; use get, getMany, find or its native client`)
+    }),
+    get: async (key) => (await getMany(reader, [key]))[0] as Row | undefined,
+    getMany: async (keys) => {
+      if (!Array.isArray(keys)) throw new UsageError(`${model.name}.getMany takes an array of keys`)
+      return keys.length === 0 ? [] : ((await getMany(reader, keys)) as readonly Row[])
+    },
+    find: async (request) => (await find(reader, (request ?? {}) as FindRequest)) as Page<Row>,
+  }
+}
+
+interface Source {
+  readonly store: Store
+  readonly model: StoredModel
+  readonly options: DocumentReaderOptions
+}
+
+async function getMany(reader: Source, keys: readonly unknown[]): Promise<readonly unknown[]> {
+  const { store, model, options } = reader
+  const texts = keys.map((key) => textOf(model, key))
+  const seen = await store.load(model, [...new Set(texts)])
+  check(reader, seen)
+  const rows = new Map(seen.rows.map((row) => [row.key, row]))
+  if (options.check === 'strict') for (const text of texts) refuseParked(model, rows.get(text))
+  return texts.flatMap((text) => {
+    const row = rows.get(text)?.row
+    return row === undefined ? [] : [JSON.parse(row) as unknown]
+  })
+}
+
+async function find(reader: Source, request: FindRequest): Promise<Page<unknown>> {
+  const { store, model } = reader
+  const range = documentRange(model, request)
+  const { index, from, to, reverse, limit } = range
+  const seen = await store.range(model, { index, from, to, reverse, limit: limit + 1 })
+  check(reader, seen)
+  const last = seen.rows.length > limit ? seen.rows[limit - 1] : undefined
+  return {
+    items: seen.rows.slice(0, limit).map(({ row }) => JSON.parse(row) as unknown),
+    next: last ? documentCursor(range, last.at) : null,
+    ...(seen.parked > 0 ? { parked: seen.parked } : {}),
+  }
+}
+
+function check({ model, options: { atLeast, onSeen } }: Source, { checkpoint, parked }: Seen<unknown>): void {
+  if (!checkpoint) throw new NotReadyError('building', model.name, 'it is not in its store: it is being built')
+  if (atLeast !== undefined && checkpoint.position < atLeast) throw new BehindError([model.name], 0, 1)
+  onSeen?.({ checkpoint, parked })
+}
+
+function refuseParked(model: StoredModel, row: StoredRow | undefined): void {
+  if (row?.parked) throw new ParkedError(model.name, row.key, `${row.parked.reason} (at position ${row.parked.position})`)
+}
+
+function textOf(model: StoredModel, key: unknown): string {
+  try {
+    return keyText(key)
+  } catch (error) {
+    throw new UsageError(`${model.name}: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
+}

@@ -1,0 +1,442 @@
+import { aggregate, DatabaseUnavailableError, type LogLevel, OutcomeUnknownError, reject, UnknownEventError } from 'headwater'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import { executeCommand } from '../src/command/execute-command.ts'
+import { executeMany } from '../src/command/execute-many.ts'
+import { StateCache } from '../src/command/state-cache.ts'
+import { Turns } from '../src/command/turns.ts'
+import { account, deposit, openAccount, withdraw } from './support/account.ts'
+import { databases } from './support/databases.ts'
+import { type EventPlace, type EventProcess, eventPlace } from './support/event-place.ts'
+
+const held = (state: unknown, version = 1) => ({ state, version, snapshotVersion: 0 })
+
+describe('the cache of states', () => {
+  test('keeps those used last, up to a number', () => {
+    const cache = new StateCache({ entries: 2 })
+    for (const key of ['a', 'b']) cache.put(key, held(key), cache.epoch)
+    cache.get('a')
+    cache.put('c', held('c'), cache.epoch)
+    expect(['a', 'b', 'c'].map((key) => cache.get(key)?.state)).toEqual(['a', undefined, 'c'])
+    expect(cache.size).toBe(2)
+  })
+
+  test('keeps about so many bytes', () => {
+    const cache = new StateCache({ bytes: 10_000 })
+    const state = { text: 'x'.repeat(1000) }
+    for (let i = 0; i < 100; i++) cache.put(`key-${i}`, held(state), cache.epoch)
+    expect(cache.size).toBe(4)
+    expect(cache.bytes).toBeLessThanOrEqual(10_000)
+    cache.put('key-99', held({ text: 'x'.repeat(100_000) }, 50), cache.epoch)
+    expect([cache.size, cache.bytes]).toEqual([0, 0])
+  })
+
+  test('counts a state again when it has grown', () => {
+    const cache = new StateCache()
+    for (let version = 1; version <= 1000; version++)
+      cache.put(
+        'a',
+        held(
+          Array.from({ length: version }, () => 0),
+          version,
+        ),
+        cache.epoch,
+      )
+    expect(cache.bytes).toBeGreaterThan(1000 * 8)
+    expect(cache.bytes).toBeLessThan(1000 * 30)
+  })
+
+  test('counts states of any kind', () => {
+    const circle: { self?: unknown } = {}
+    circle.self = circle
+    const cache = new StateCache()
+    for (const state of [circle, new Map([['a', new Set([1])]]), null, undefined, 3n, [new Date()]])
+      cache.put('a', held(state), cache.epoch)
+    expect(cache.size).toBe(1)
+  })
+
+  test('takes nothing that was read before it was dropped', () => {
+    const cache = new StateCache()
+    const { epoch } = cache
+    cache.put('a', held('a'), epoch)
+    cache.clear()
+    expect([cache.size, cache.bytes, cache.get('a')]).toEqual([0, 0, undefined])
+    cache.put('a', held('old'), epoch)
+    expect(cache.get('a')).toBeUndefined()
+  })
+
+  test('may be switched off', () => {
+    const cache = new StateCache({ entries: 0 })
+    cache.put('a', held('a'), cache.epoch)
+    expect(cache.get('a')).toBeUndefined()
+  })
+})
+
+test('turns are taken in order, by key, whatever becomes of the one before', async () => {
+  const turns = new Turns()
+  const seen: string[] = []
+  const work =
+    (name: string, fails = false) =>
+    async () => {
+      seen.push(`${name} begins`)
+      await new Promise(setImmediate)
+      seen.push(`${name} ends`)
+      if (fails) throw new Error(name)
+      return name
+    }
+  const ended = await Promise.allSettled([turns.run('a', work('1', true)), turns.run('a', work('2')), turns.run('b', work('3'))])
+  expect(ended.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled'])
+  expect(seen.filter((line) => !line.startsWith('3'))).toEqual(['1 begins', '1 ends', '2 begins', '2 ends'])
+  expect(seen.slice(0, 2)).toEqual(['1 begins', '3 begins'])
+  await new Promise(setImmediate)
+  expect(turns.size).toBe(0)
+})
+
+for (const target of databases)
+  describe.skipIf(target.skip)(`states on ${target.name}`, () => {
+    let place: EventPlace
+    let one: EventProcess
+    let ids = 0
+    const freshId = () => `id-${++ids}`
+
+    beforeAll(async () => {
+      place = await eventPlace(await target.open())
+      one = place.process()
+    })
+    afterAll(async () => {
+      await place.database.close()
+    })
+
+    /** A process that notes from which version on it reads streams. */
+    const reading = () => {
+      const reads: number[] = []
+      const process = place.process({
+        eventLog: (log) => ({
+          readStream: (name, stream, after = 0) => {
+            reads.push(after)
+            return log.readStream(name, stream, after)
+          },
+        }),
+      })
+      return { process, reads }
+    }
+    const open = async (process: EventProcess, accountId = freshId()) => {
+      await executeCommand(process, openAccount, { accountId, owner: 'Ann' }, {})
+      return accountId
+    }
+
+    describe('in memory', () => {
+      test('a hot stream is not read again', async () => {
+        const { process, reads } = reading()
+        const accountId = await open(process)
+        for (let i = 0; i < 5; i++) await executeCommand(process, deposit, { accountId, amount: 1 }, {})
+        expect(reads).toEqual([0])
+        await expect(executeCommand(process, withdraw, { accountId, amount: 9 }, {})).rejects.toMatchObject({ details: { balance: 5 } })
+        expect(reads).toEqual([0, 6])
+      })
+
+      test('a dropped one is', async () => {
+        const { process, reads } = reading()
+        const accountId = await open(process)
+        process.states.clear()
+        await executeCommand(process, deposit, { accountId, amount: 1 }, {})
+        expect(reads).toEqual([0, 0])
+      })
+
+      test('what was appended while it was dropped is not kept', async () => {
+        const process = place.process({
+          eventLog: (log) => ({
+            append: async (request) => {
+              const outcome = await log.append(request)
+              process.states.clear()
+              return outcome
+            },
+          }),
+        })
+        await open(process)
+        expect(process.states.size).toBe(0)
+      })
+
+      test.each([
+        ['lost', () => new DatabaseUnavailableError('gone', 'statement'), 'database_unavailable'],
+        ['lost in an append', () => new OutcomeUnknownError('append'), 'outcome_unknown'],
+      ])('all are dropped when a connection was %s', async (_how, error, code) => {
+        let failing = false
+        const process = place.process({
+          eventLog: (log) => ({ append: async (request) => (failing ? Promise.reject(error()) : log.append(request)) }),
+        })
+        const accountId = await open(process)
+        await open(process)
+        expect(process.states.size).toBe(2)
+        failing = true
+        await expect(executeCommand(process, deposit, { accountId, amount: 1 }, {})).rejects.toMatchObject({ code })
+        expect(process.states.size).toBe(0)
+      })
+
+      test('all are dropped when a stream is shorter than it was, and the command decides on what is there', async () => {
+        const process = place.process()
+        const accountId = await open(one)
+        for (let i = 0; i < 3; i++) await executeCommand(process, deposit, { accountId, amount: 1 }, {})
+        await open(process)
+        await place.database.query(`delete from ${place.schema}.event where stream = $1 and version > 2`, [`account-${accountId}`])
+        const error = await executeCommand(process, withdraw, { accountId, amount: 9 }, {}).catch((e: unknown) => e)
+        expect(error).toMatchObject({ code: 'insufficient_funds', details: { balance: 1 } })
+        expect(process.states.size).toBe(1)
+      })
+    })
+
+    const counter = (parts: object = {}) => {
+      const made = aggregate('counter', {
+        events: { Counted: z.object({ n: z.int() }) },
+        initialState: () => ({ n: 0, list: [] as readonly unknown[] }),
+        evolve: { Counted: (state, { n }) => ({ n: state.n + n, list: state.list }) },
+        snapshot: { every: 5 },
+        ...parts,
+      })
+      const count = made.command('count', {
+        input: z.object({ id: z.string(), n: z.int() }),
+        stream: ({ id }) => id,
+        decide: (state, { n }, { events }) => (n < 0 ? reject('now', { n: state.n }) : [events.Counted({ n })]),
+      })
+      return { made, count }
+    }
+    type Counting = ReturnType<typeof counter>['count']
+    const times = async (process: EventProcess, count: Counting, id: string, times: number) => {
+      for (let i = 0; i < times; i++) await executeCommand(process, count, { id, n: 1 }, {})
+      await process.snapshots.settled()
+    }
+    /** What the state says, to a process that has nothing in memory, and from which version on it read the stream. */
+    const seenAfresh = async (count: Counting, id: string) => {
+      const { process, reads } = reading()
+      const { details } = (await executeCommand(process, count, { id, n: -1 }, {}).catch((e: unknown) => e)) as { details: { n: number } }
+      return { n: details.n, readAfter: reads[0] }
+    }
+    const snapshotOf = async (id: string) => {
+      const { rows } = await place.database.query(`select version, state from ${place.schema}.snapshot where stream = $1`, [id])
+      return rows[0]
+    }
+
+    describe('in a snapshot', () => {
+      test('are kept after each n events, and read from there on', async () => {
+        const { count } = counter()
+        const id = freshId()
+        await times(one, count, id, 4)
+        expect(await snapshotOf(id)).toBeUndefined()
+        await times(one, count, id, 9)
+        expect(await snapshotOf(id)).toEqual({ version: 10, state: { n: 10, list: [] } })
+        expect(await seenAfresh(count, id)).toEqual({ n: 13, readAfter: 10 })
+      })
+
+      test('are made of a stream that was long before', async () => {
+        const id = freshId()
+        await times(one, counter({ snapshot: undefined }).count, id, 12)
+        expect(await snapshotOf(id)).toBeUndefined()
+        await times(place.process(), counter().count, id, 1)
+        expect(await snapshotOf(id)).toMatchObject({ version: 12 })
+      })
+
+      test.each([
+        ['evolve changed', { evolve: { Counted: (state: { n: number }, { n }: { n: number }) => ({ ...state, n: state.n + 2 * n }) } }, 10],
+        ['the version was raised', { version: 2 }, 5],
+      ])('are ignored when %s, and replaced', async (_how, parts, expected) => {
+        const id = freshId()
+        await times(one, counter().count, id, 5)
+        expect(await seenAfresh(counter().count, id)).toEqual({ n: 5, readAfter: 5 })
+        const { count } = counter(parts)
+        expect(await seenAfresh(count, id)).toEqual({ n: expected, readAfter: 0 })
+        await times(place.process(), count, id, 1)
+        expect(await seenAfresh(count, id)).toMatchObject({ readAfter: 5 })
+        expect(await seenAfresh(counter().count, id)).toMatchObject({ n: 6, readAfter: 0 })
+      })
+
+      test('that is ahead of its stream is not used', async () => {
+        const { count, made } = counter()
+        const id = freshId()
+        await times(one, count, id, 2)
+        one.snapshots.write({ model: made, stream: id, version: 9, state: { n: 99, list: [] } })
+        await one.snapshots.settled()
+        expect(await seenAfresh(count, id)).toEqual({ n: 2, readAfter: 9 })
+      })
+
+      test('never replace newer ones', async () => {
+        const { count, made } = counter()
+        const id = freshId()
+        await times(one, count, id, 6)
+        one.snapshots.write({ model: made, stream: id, version: 3, state: { n: 3, list: [] } })
+        await one.snapshots.settled()
+        expect(await snapshotOf(id)).toMatchObject({ version: 5 })
+      })
+
+      test('that is no plain JSON is said once, and no command fails', async () => {
+        const said: [LogLevel, string][] = []
+        const process = place.process({ log: (level, message) => level !== 'debug' && said.push([level, message]) })
+        const { count } = counter({ evolve: { Counted: (state: { n: number }) => ({ n: state.n + 1, list: [new Map()] }) } })
+        const id = freshId()
+        await times(process, count, id, 11)
+        expect(said).toEqual([['error', expect.stringMatching(/aggregate counter: no snapshots: state\.list\.0 is a Map/)]])
+        expect(await snapshotOf(id)).toBeUndefined()
+      })
+
+      test('that cannot be written is said, and no command fails', async () => {
+        const said: string[] = []
+        const process = place.process({ log: (_level, message) => said.push(message) })
+        const { count } = counter()
+        await place.database.query(`alter table ${place.schema}.snapshot rename to mislaid`)
+        try {
+          // Reading one does fail, so the stream is in memory first.
+          process.states.put('counter-mislaid', { state: { n: 0, list: [] }, version: 0, snapshotVersion: 0 }, process.states.epoch)
+          await times(process, count, 'mislaid', 5)
+        } finally {
+          await place.database.query(`alter table ${place.schema}.mislaid rename to snapshot`)
+        }
+        expect(said).toEqual([expect.stringMatching(/snapshots were not written/)])
+      })
+    })
+
+    describe('of old and of new events', () => {
+      const first = aggregate('price', {
+        events: { Priced: z.object({ euros: z.number() }) },
+        initialState: () => 0,
+        evolve: { Priced: (_state, { euros }) => euros },
+      })
+      const third = aggregate('price', {
+        events: { Priced: z.object({ cents: z.int(), currency: z.string() }) },
+        initialState: () => '',
+        evolve: { Priced: (state, { cents, currency }) => `${state}${cents}${currency} ` },
+        upcast: {
+          Priced: [
+            (old: { euros: number }) => ({ cents: Math.round(old.euros * 100) }),
+            (old: { cents: number }) => ({ ...old, currency: 'EUR' }),
+          ],
+        },
+      })
+      const input = z.object({ id: z.string() })
+      const stream = ({ id }: { id: string }) => id
+      const priceThen = first.command('price', { input, stream, decide: (_state, _input, { events }) => [events.Priced({ euros: 1.5 })] })
+      const priceNow = third.command('price', {
+        input,
+        stream,
+        decide: (_state, _input, { events }) => [events.Priced({ cents: 7, currency: 'USD' })],
+      })
+      const look = third.command('look', { input, stream, decide: (state) => reject('seen', { state }) })
+
+      test('old ones are upcast step by step, new ones are written in the newest version', async () => {
+        const id = freshId()
+        await executeCommand(one, priceThen, { id }, {})
+        await executeCommand(place.process(), priceNow, { id }, {})
+        await expect(executeCommand(place.process(), look, { id }, {})).rejects.toMatchObject({ details: { state: '150EUR 7USD ' } })
+        const { events } = await one.eventLog.readStream('price', id)
+        expect(events.map(({ schemaVersion, data }) => [schemaVersion, data])).toEqual([
+          [1, { euros: 1.5 }],
+          [3, { cents: 7, currency: 'USD' }],
+        ])
+      })
+
+      test('newer ones than this code knows stop the command', async () => {
+        const id = freshId()
+        await executeCommand(one, priceNow, { id }, {})
+        const error = await executeCommand(place.process(), priceThen, { id }, {}).catch((e: unknown) => e)
+        expect(error).toBeInstanceOf(UnknownEventError)
+        expect(error).toMatchObject({ details: { type: 'Priced', schemaVersion: 3 } })
+        expect((await one.eventLog.readStream('price', id)).version).toBe(1)
+      })
+    })
+
+    describe('through the bulk door', () => {
+      const inputs = (ids: readonly string[], times: number) =>
+        Array.from({ length: ids.length * times }, (_, i) => ({ accountId: ids[i % ids.length] ?? '', amount: i + 1 }))
+      const amounts = async (accountId: string) =>
+        (await one.eventLog.readStream('account', accountId)).events
+          .filter(({ type }) => type === 'MoneyDeposited')
+          .map(({ data }) => (data as { amount: number }).amount)
+
+      test('commands are carried out in order for each stream, and progress is told', async () => {
+        const process = place.process()
+        const accounts = await Promise.all(Array.from({ length: 7 }, () => open(process)))
+        const progress: number[] = []
+        const all = inputs(accounts, 100)
+        const done = await executeMany(process, deposit, all, { onProgress: (n) => progress.push(n) })
+        expect(done).toEqual({ executed: 700, writes: [], position: (await process.eventLog.head()).position })
+        expect(progress).toEqual([500, 700])
+        for (const accountId of accounts) {
+          expect(await amounts(accountId)).toEqual(all.filter((input) => input.accountId === accountId).map(({ amount }) => amount))
+        }
+      })
+
+      test('no more than so many are under way', async () => {
+        let underWay = 0
+        let most = 0
+        const process = place.process({
+          eventLog: (log) => ({
+            append: async (request) => {
+              most = Math.max(most, ++underWay)
+              return log.append(request).finally(() => underWay--)
+            },
+          }),
+        })
+        const openings = Array.from({ length: 40 }, () => ({ accountId: freshId(), owner: 'a' }))
+        expect(await executeMany(process, openAccount, openings, { batchSize: 8 })).toMatchObject({ executed: 40 })
+        expect(most).toBeLessThanOrEqual(8)
+        expect(most).toBeGreaterThan(1)
+      })
+
+      test('the first refusal stops it, and says what is committed', async () => {
+        const process = place.process()
+        const accounts = await Promise.all(Array.from({ length: 4 }, () => open(process)))
+        const closed = freshId()
+        const all = inputs(accounts, 500)
+        all.splice(30, 0, { accountId: closed, amount: 1 }, { accountId: closed, amount: 2 })
+        let taken = 0
+        const taking = (function* () {
+          for (const input of all) {
+            taken++
+            yield input
+          }
+        })()
+        const error = await executeMany(process, deposit, taking, { batchSize: 16 }).catch((e: unknown) => e)
+        expect(taken).toBeLessThan(100)
+        expect(error).toMatchObject({
+          code: 'account_not_open',
+          message: expect.stringMatching(/^deposit: input 30: refused: account_not_open/),
+          details: { index: 30, executed: 30, details: { status: 'none' } },
+        })
+        const { done } = (error as { details: { done: readonly number[] } }).details
+        const written = (await Promise.all(accounts.map(amounts))).flat().sort((a, b) => a - b)
+        const expected = [...Array.from({ length: 30 }, (_, i) => i), ...done]
+          .map((i) => all[i]?.amount)
+          .sort((a, b) => Number(a) - Number(b))
+        expect(written).toEqual(expected)
+        expect(written.length).toBeLessThan(100)
+      })
+
+      test('a later command on the stream does not overtake one that failed', async () => {
+        const process = place.process()
+        const accountId = await open(process)
+        const all = [5, 100, 5].map((amount) => ({ accountId, amount }))
+        await executeCommand(process, deposit, { accountId, amount: 20 }, {})
+        const error = await executeMany(process, withdraw, all, {}).catch((e: unknown) => e)
+        expect(error).toMatchObject({ code: 'insufficient_funds', details: { index: 1, executed: 1, done: [] } })
+        expect((await process.eventLog.readStream('account', accountId)).version).toBe(3)
+      })
+
+      test('wrong input stops it at its place', async () => {
+        const process = place.process()
+        const accountId = await open(process)
+        const all = [
+          { accountId, amount: 1 },
+          { accountId, amount: -1 },
+          { accountId, amount: 1 },
+        ]
+        await expect(executeMany(process, deposit, all, {})).rejects.toMatchObject({
+          code: 'invalid_input',
+          details: { index: 1, executed: 1, done: [] },
+        })
+        expect(await amounts(accountId)).toEqual([1])
+      })
+
+      test('of nothing is nothing', async () => {
+        expect(await executeMany(one, deposit, [], {})).toEqual({ executed: 0, writes: [], position: undefined })
+        expect(account.aggregateName).toBe('account')
+      })
+    })
+  })
