@@ -11,6 +11,136 @@
 CREATE SCHEMA headwater;
 
 --
+-- Name: append(uuid, text, integer, integer[], integer[], text[], integer[], integer[], integer[], text[], uuid[], text[], smallint[], json[], json[], integer[], text[], text[], text[], text[], text[], text[], integer[], integer[], integer[], text[], bigint[], integer[], integer[], text[], text[], integer[], integer[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.append(call uuid, believed text, request_count integer, request_events integer[], stream_request integer[], stream_name text[], stream_expected integer[], event_entry integer[], event_offset integer[], event_stream text[], event_id uuid[], event_type text[], event_schema smallint[], event_data json[], event_metadata json[], key_request integer[], key_name text[], key_text text[], key_hash text[], key_state text[], key_result text[], key_code text[], kept integer[], row_request integer[], row_projection integer[], row_key text[], row_was bigint[], row_event integer[], row_version integer[], row_json text[], row_texts text[], need_request integer[], need_on integer[], OUT outcome text, OUT xid text, OUT head bigint, OUT verdicts integer[], OUT versions integer[], OUT behind integer[]) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10s'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+declare
+  latest text;
+  timeline text;
+  head_id uuid;
+  head_time timestamptz;
+  added integer;
+  refused integer[];
+  standing integer[];
+begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    raise exception using errcode = '55000', message = 'events are appended in READ COMMITTED only, not in ' || upper(current_setting('transaction_isolation')),
+      hint = 'A snapshot that is older than the lock on the log does not see what was appended before.';
+  end if;
+  if current_setting('synchronous_commit') = 'off' then
+    raise exception using errcode = '55000', message = 'events are not appended with synchronous_commit = off',
+      hint = 'A crash would lose acknowledged events and give their positions to others. Set synchronous_commit = on for this role.';
+  end if;
+
+  perform pg_advisory_xact_lock(-521398562 + 4, 0);
+
+  if believed is not null then
+    select left(replace(g.id::text, '-', ''), 12), g.identity ->> 'timeline' into latest, timeline
+    from "headwater".generation g order by g.created_at desc limit 1;
+    if latest is distinct from believed or timeline <> substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) then
+      outcome := 'other_generation';
+      return;
+    end if;
+  end if;
+  if exists (select from "headwater".fence f where f.call = append.call) then
+    outcome := 'fenced';
+    return;
+  end if;
+  select e.position, e.id, e.time into head, head_id, head_time from "headwater".event e order by e.position desc limit 1;
+  head := coalesce(head, 0);
+  outcome := 'judged';
+  verdicts := array_fill(0, array[request_count]);
+  versions := array(select coalesce((select e.version from "headwater".event e where e.stream = s.name order by e.version desc limit 1), 0)
+                    from unnest(stream_name) s(name));
+
+  refused := array(select t.request from unnest(stream_request, stream_expected, versions) t(request, expected, actual)
+                   where case t.expected when -2 then false when -1 then t.actual = 0 else t.actual <> t.expected end);
+  for i in 1 .. cardinality(refused) loop verdicts[refused[i]] := 1; end loop;
+  if key_request is not null then
+    refused := array(select k.request from unnest(key_request, key_name, key_text, key_hash) k(request, name, key, hash)
+                     where exists (select from "headwater".command c where c.name = k.name and c.key = k.key
+                                   and (c.state <> 'abandoned' or c.input_hash <> k.hash)));
+    for i in 1 .. cardinality(refused) loop verdicts[refused[i]] := 3; end loop;
+  end if;
+  if cardinality(kept) > 0 then
+    -- Checkpoints at the head are held there; those behind it are not waited for.
+    standing := array(
+      select c.projection from "headwater".checkpoint c join "headwater".projection p on p.id = c.projection
+      where c.projection = any (kept) and c.first = 0 and c.last = 63 and c.position = head and c.event_id is not distinct from head_id
+        and p.state in ('building', 'live', 'previous')
+      for update of c);
+    behind := array(select k from unnest(kept) k where k <> all (standing));
+    if row_request is not null and cardinality(standing) > 0 then
+      refused := "headwater".changed_bases(standing, row_request, row_projection, row_key, row_was);
+      for i in 1 .. cardinality(refused) loop
+        if verdicts[refused[i]] = 0 then verdicts[refused[i]] := 2; end if;
+      end loop;
+      if need_request is not null then
+        -- The needs of a request name everything it stands on, so one look is enough.
+        refused := array(select n.request from unnest(need_request, need_on) n(request, need) where verdicts[n.need] <> 0 and verdicts[n.request] = 0);
+        for i in 1 .. cardinality(refused) loop verdicts[refused[i]] := 2; end loop;
+      end if;
+    end if;
+  end if;
+
+  if 0 <> all (verdicts) then return; end if;
+  head_time := greatest(clock_timestamp(), head_time);
+  insert into "headwater".event (position, stream, version, id, type, schema_version, data, metadata, time)
+  select head + row_number() over (order by e.n), e.stream, versions[e.entry] + e.place, e.id, e.type, e.schema_version, e.data, e.metadata,
+    head_time
+  from unnest(event_entry, event_offset, event_stream, event_id, event_type, event_schema, event_data, event_metadata)
+    with ordinality e(entry, place, stream, id, type, schema_version, data, metadata, n)
+  where verdicts[stream_request[e.entry]] = 0;
+  get diagnostics added = row_count;
+  if key_request is not null then
+    perform "headwater".record_keys(verdicts, key_request, key_name, key_text, key_hash, key_state, key_result, key_code);
+  end if;
+  if added > 0 and cardinality(standing) > 0 then
+    if row_request is not null then
+      perform "headwater".write_rows(standing, head, verdicts, request_events, row_request, row_projection, row_key, row_event, row_version, row_json, row_texts);
+    end if;
+    update "headwater".checkpoint c set position = e.position, event_id = e.id
+    from "headwater".event e where e.position = head + added and c.projection = any (standing);
+  end if;
+  xid := pg_current_xact_id()::text;
+end $$;
+
+--
+-- Name: append_staged(); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.append_staged() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  told record;
+begin
+  select * into told from "headwater".append(new.id, new.believed, 1, new.request_events, new.stream_request, new.stream_name, new.stream_expected,
+    new.event_entry, new.event_offset, new.event_stream, new.event_id, new.event_type, new.event_schema, new.event_data, new.event_metadata,
+    null, null, null, null, null, null, null,
+    new.kept, new.row_request, new.row_projection, new.row_key, new.row_was, new.row_event, new.row_version, new.row_json, new.row_texts, null, null);
+  if told.outcome <> 'judged' or told.verdicts[1] <> 0 then
+    raise exception using errcode = '40001', message = 'the events that a command emitted could not be appended: '
+      || case when told.outcome <> 'judged' then 'the database is not the one it was' when told.verdicts[1] = 1 then 'a stream is not at the version that was expected'
+         else 'a row of a sync projection has changed' end;
+  end if;
+  update "headwater".staged s set xid = told.xid, head = told.head, versions = told.versions, behind = told.behind,
+    event_data = null, event_metadata = null, row_json = null where s.id = new.id;
+  return null;
+end $$;
+
+--
 -- Name: apply(integer, boolean, xid8); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -92,6 +222,33 @@ begin
 end $$;
 
 --
+-- Name: changed_bases(integer[], integer[], integer[], text[], bigint[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.changed_bases(standing integer[], row_request integer[], row_projection integer[], row_key text[], row_was bigint[]) RETURNS integer[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $_$
+declare
+  p record;
+  these integer[];
+  changed integer[] := '{}';
+begin
+  for p in select x.id, x.table_name from "headwater".projection x where x.id = any (standing) and x.id = any (row_projection) loop
+    execute format('select array(select w.request from unnest($2, $3, $4, $5) w(request, projection, key, was)
+      where w.projection = $1 and w.was <> coalesce((select t.position from %I.%I t where t.key = w.key), 0)
+        and not exists (select from "headwater".parked_key k where k.projection = $1 and k.key = w.key))', 'headwater', p.table_name)
+    into these using p.id, row_request, row_projection, row_key, row_was;
+    changed := changed || these;
+  end loop;
+  return changed;
+end $_$;
+
+--
 -- Name: compare(integer, text[], text, text); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -144,7 +301,7 @@ begin
       delete from "headwater".mark where ctid = any (case when bulk
         then array(select k.ctid from "headwater".mark k where k.view = view_id and k.lane > 0 order by k.lane, k.xid limit 2 for update skip locked)
         else array(select k.ctid from "headwater".mark k where k.view = view_id and k.lane = 0 and k.xid >= coalesce(since, '0'::xid8)
-                   order by k.xid limit 256 for update skip locked) end)
+                   order by k.xid limit 1000 for update skip locked) end)
       returning *
     loop
       claimed := claimed + 1;
@@ -250,6 +407,32 @@ begin
 end $$;
 
 --
+-- Name: load_streams(text[], integer[], integer); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.load_streams(names text[], after integer[], at_most integer) RETURNS TABLE(entry integer, version integer, "position" bigint, id uuid, type text, schema_version smallint, data json, metadata json, "time" timestamp with time zone)
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_bitmapscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $$
+begin
+  return query
+  select s.n::integer,
+    coalesce(e.version, case when s.after > 0 then (select l.version from "headwater".event l where l.stream = s.name order by l.version desc limit 1) end, 0),
+    e.position, e.id, e.type, e.schema_version, e.data, e.metadata, e.time
+  from unnest(names, after) with ordinality s(name, after, n)
+  left join lateral (
+    select l.version, l.position, l.id, l.type, l.schema_version, l.data, l.metadata, l.time from "headwater".event l
+    where l.stream = s.name and l.version > s.after order by l.version limit at_most) e on true
+  order by s.n, e.version;
+end $$;
+
+--
 -- Name: marks_of(integer, xid8); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -324,6 +507,31 @@ begin
 end $$;
 
 --
+-- Name: publish_as(text, text); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.publish_as(model text, query text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  public_name text := format('%I.%I', 'headwater', model);
+  grants text[];
+  statement text;
+begin
+  select array_agg(format('grant %s on %s to %s%s', a.privilege_type, public_name,
+    case when a.grantee = 0 then 'public' else quote_ident(r.rolname) end, case when a.is_grantable then ' with grant option' else '' end))
+  into grants
+  from pg_class c cross join aclexplode(c.relacl) a left join pg_roles r on r.oid = a.grantee
+  where c.oid = to_regclass(public_name) and a.grantee <> c.relowner;
+  execute format('drop view if exists %s', public_name);
+  execute format('create view %s as %s', public_name, query);
+  foreach statement in array coalesce(grants, '{}') loop
+    execute statement;
+  end loop;
+end $$;
+
+--
 -- Name: recompute(integer, text[]); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -348,6 +556,33 @@ begin
     execute (select w.refresh_sql from "headwater".view w where w.id = view_id) into written, deleted using keys;
   end if;
 end $_$;
+
+--
+-- Name: record_keys(integer[], integer[], text[], text[], text[], text[], text[], text[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.record_keys(verdicts integer[], key_request integer[], key_name text[], key_text text[], key_hash text[], key_state text[], key_result text[], key_code text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET plan_cache_mode TO 'force_generic_plan'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+  recorded integer;
+begin
+  insert into "headwater".command as c (name, key, input_hash, state, result, code)
+  select k.name, k.key, k.hash, k.state, k.result::jsonb, k.code
+  from unnest(key_request, key_name, key_text, key_hash, key_state, key_result, key_code) k(request, name, key, hash, state, result, code)
+  where verdicts[k.request] = 0
+  on conflict (name, key) do update set state = excluded.state, result = excluded.result, code = excluded.code, fan_out = false,
+    xid = pg_current_xact_id(), created_at = clock_timestamp()
+  where c.state = 'abandoned' and c.input_hash = excluded.input_hash;
+  get diagnostics recorded = row_count;
+  if recorded <> (select count(*) from unnest(key_request) k(request) where verdicts[k.request] = 0) then
+    raise exception using errcode = '40001', message = 'an idempotency key was taken while events were appended';
+  end if;
+end $$;
 
 --
 -- Name: refresh(integer, text[], xid8[]); Type: FUNCTION; Schema: headwater; Owner: -
@@ -387,6 +622,48 @@ begin
   a := "headwater".refresh(view_id, keys[1:half], origins);
   b := "headwater".refresh(view_id, keys[half + 1:], origins);
   written := a.written + b.written; deleted := a.deleted + b.deleted; parked := a.parked + b.parked;
+end $$;
+
+--
+-- Name: settle_append(uuid, text[], uuid[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.settle_append(call uuid, streams text[], ids uuid[], OUT xid text, OUT positions bigint[], OUT versions integer[]) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '10s'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    AS $$
+declare
+  ours bigint;
+begin
+  perform pg_advisory_xact_lock(-521398562 + 4, 0);
+  delete from "headwater".fence f where f.at < clock_timestamp() - interval '7 days';
+  insert into "headwater".fence (call) values (settle_append.call) on conflict do nothing;
+  positions := array(select (select e.position from "headwater".event e where e.stream = s.name and e.id = s.id order by e.version desc limit 1)
+                     from unnest(streams, ids) s(name, id));
+  versions := array(select coalesce(
+                      (select e.version from "headwater".event e where e.stream = s.name and e.id = s.id order by e.version desc limit 1),
+                      (select e.version from "headwater".event e where e.stream = s.name order by e.version desc limit 1), 0)
+                    from unnest(streams, ids) s(name, id));
+  select e.xmin::text::bigint into ours from "headwater".event e where e.position = any (positions) limit 1;
+  -- The column has the lower half of the id; the upper one is that of now, or one less.
+  ours := ours + ((pg_current_xact_id()::text::bigint >> 32) << 32);
+  if ours > pg_current_xact_id()::text::bigint then ours := ours - (1::bigint << 32); end if;
+  xid := ours::text;
+end $$;
+
+--
+-- Name: settle_constraints(); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.settle_constraints() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+begin
+  set constraints all immediate;
+  return null;
 end $$;
 
 --
@@ -452,6 +729,60 @@ CREATE FUNCTION headwater.unapplied(writes xid8[], fans boolean[]) RETURNS SETOF
 $$;
 
 --
+-- Name: write_rows(integer[], bigint, integer[], integer[], integer[], integer[], text[], integer[], integer[], text[], text[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.write_rows(standing integer[], head bigint, verdicts integer[], request_events integer[], row_request integer[], row_projection integer[], row_key text[], row_event integer[], row_version integer[], row_json text[], row_texts text[]) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET enable_hashjoin TO 'off'
+    SET enable_mergejoin TO 'off'
+    AS $_$
+declare
+  p record;
+  starts bigint[] := array_fill(head, array[cardinality(verdicts)]);
+  reached bigint := head;
+begin
+  for i in 1 .. cardinality(verdicts) loop
+    starts[i] := reached;
+    if verdicts[i] = 0 then reached := reached + request_events[i]; end if;
+  end loop;
+  for p in select x.id, x.table_name from "headwater".projection x where x.id = any (standing) and x.id = any (row_projection) loop
+    execute format('with wanted as (
+        select distinct on (w.key) w.key, $3[w.request] + w.event + 1 as position, w.version, w.row, w.texts
+        from unnest($4, $5, $6, $7, $8, $9, $10) w(request, projection, key, event, version, row, texts)
+        where w.projection = $1 and $2[w.request] = 0
+          and not exists (select from "headwater".parked_key k where k.projection = $1 and k.key = w.key)
+        order by w.key, w.request desc),
+      gone as (delete from %1$I.%2$I t using wanted w where w.row is null and t.key = w.key)
+      insert into %1$I.%2$I as t (key, row, position, version, texts)
+      select w.key, w.row::jsonb, w.position,
+        case when w.version is not null then (select e.version from "headwater".event e where e.position = w.position) end, w.texts::text[]
+      from wanted w where w.row is not null
+      on conflict (key) do update set row = excluded.row, position = excluded.position, version = excluded.version, texts = excluded.texts',
+      'headwater', p.table_name)
+    using p.id, verdicts, starts, row_request, row_projection, row_key, row_event, row_version, row_json, row_texts;
+  end loop;
+end $_$;
+
+--
+-- Name: checkpoint; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.checkpoint (
+    projection integer NOT NULL,
+    first smallint NOT NULL,
+    last smallint NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid,
+    owner uuid,
+    lease_until timestamp with time zone
+)
+WITH (fillfactor='20', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
+
+--
 -- Name: command; Type: TABLE; Schema: headwater; Owner: -
 --
 
@@ -487,6 +818,31 @@ CREATE TABLE headwater.due (
 );
 
 --
+-- Name: event; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.event (
+    "position" bigint NOT NULL,
+    stream text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    id uuid NOT NULL,
+    type text NOT NULL COLLATE pg_catalog."C",
+    schema_version smallint NOT NULL,
+    data json NOT NULL,
+    metadata json NOT NULL,
+    "time" timestamp with time zone NOT NULL
+);
+
+--
+-- Name: fence; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.fence (
+    call uuid NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
 -- Name: generation; Type: TABLE; Schema: headwater; Owner: -
 --
 
@@ -494,6 +850,35 @@ CREATE TABLE headwater.generation (
     id uuid DEFAULT gen_random_uuid() NOT NULL,
     identity jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
+-- Name: key_request; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.key_request (
+    id bigint NOT NULL,
+    projection integer NOT NULL,
+    action text NOT NULL,
+    key text COLLATE pg_catalog."C",
+    reason text,
+    requested_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    done_at timestamp with time zone,
+    outcome text,
+    CONSTRAINT key_request_action_check CHECK ((action = ANY (ARRAY['retry'::text, 'skip'::text, 'repair'::text])))
+);
+
+--
+-- Name: key_request_id_seq; Type: SEQUENCE; Schema: headwater; Owner: -
+--
+
+ALTER TABLE headwater.key_request ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headwater.key_request_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 --
@@ -533,6 +918,102 @@ CREATE TABLE headwater.parked (
 );
 
 --
+-- Name: parked_key; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.parked_key (
+    projection integer NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    "position" bigint NOT NULL,
+    event_id uuid,
+    reason text NOT NULL,
+    parked_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
+-- Name: projection; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.projection (
+    id integer NOT NULL,
+    name text NOT NULL,
+    version integer NOT NULL,
+    code_hash text NOT NULL,
+    mode text NOT NULL,
+    state text NOT NULL,
+    error text,
+    error_code text,
+    store text,
+    table_name text NOT NULL,
+    shape jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    build_started_at timestamp with time zone,
+    build_total bigint,
+    built_at timestamp with time zone,
+    retired_at timestamp with time zone,
+    CONSTRAINT projection_mode_check CHECK ((mode = ANY (ARRAY['sync'::text, 'async'::text]))),
+    CONSTRAINT projection_state_check CHECK ((state = ANY (ARRAY['building'::text, 'live'::text, 'previous'::text, 'paused'::text, 'stopped'::text])))
+);
+
+--
+-- Name: projection_id_seq; Type: SEQUENCE; Schema: headwater; Owner: -
+--
+
+ALTER TABLE headwater.projection ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME headwater.projection_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+--
+-- Name: projector; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.projector (
+    id uuid NOT NULL,
+    alive_until timestamp with time zone NOT NULL
+);
+
+--
+-- Name: reaction; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.reaction (
+    name text NOT NULL,
+    "position" bigint NOT NULL,
+    event_id uuid,
+    owner uuid,
+    lease_until timestamp with time zone,
+    error text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
+-- Name: reaction_task; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.reaction_task (
+    id text NOT NULL,
+    reaction text NOT NULL,
+    event_id uuid NOT NULL,
+    ordinal integer NOT NULL,
+    "position" bigint NOT NULL,
+    key text NOT NULL,
+    command text,
+    input json,
+    correlation_id text,
+    due_at timestamp with time zone NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    error text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    CONSTRAINT reaction_task_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'parked'::text, 'skipped'::text])))
+);
+
+--
 -- Name: read_model; Type: TABLE; Schema: headwater; Owner: -
 --
 
@@ -540,6 +1021,32 @@ CREATE TABLE headwater.read_model (
     name text NOT NULL,
     active integer,
     seen_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
+-- Name: skipped_event; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.skipped_event (
+    projection integer NOT NULL,
+    key text NOT NULL COLLATE pg_catalog."C",
+    "position" bigint NOT NULL,
+    event_id uuid,
+    reason text NOT NULL,
+    skipped_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+--
+-- Name: snapshot; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.snapshot (
+    aggregate text NOT NULL COLLATE pg_catalog."C",
+    stream text NOT NULL COLLATE pg_catalog."C",
+    version integer NOT NULL,
+    fingerprint text NOT NULL,
+    state json NOT NULL,
+    taken_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
 --
@@ -552,6 +1059,41 @@ CREATE TABLE headwater.source (
     leaves oid[] NOT NULL,
     primary_key text[] NOT NULL,
     fingerprint text
+);
+
+--
+-- Name: staged; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE UNLOGGED TABLE headwater.staged (
+    id uuid NOT NULL,
+    believed text,
+    request_events integer[],
+    stream_request integer[],
+    stream_name text[],
+    stream_expected integer[],
+    event_entry integer[],
+    event_offset integer[],
+    event_stream text[],
+    event_id uuid[],
+    event_type text[],
+    event_schema smallint[],
+    event_data json[],
+    event_metadata json[],
+    kept integer[],
+    row_request integer[],
+    row_projection integer[],
+    row_key text[],
+    row_was bigint[],
+    row_event integer[],
+    row_version integer[],
+    row_json text[],
+    row_texts text[],
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    xid text,
+    head bigint,
+    versions integer[],
+    behind integer[]
 );
 
 --
@@ -596,6 +1138,13 @@ ALTER TABLE headwater.view ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 );
 
 --
+-- Name: checkpoint checkpoint_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.checkpoint
+    ADD CONSTRAINT checkpoint_pkey PRIMARY KEY (projection, first);
+
+--
 -- Name: command command_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
 --
 
@@ -608,6 +1157,34 @@ ALTER TABLE ONLY headwater.command
 
 ALTER TABLE ONLY headwater.due
     ADD CONSTRAINT due_pkey PRIMARY KEY (xid);
+
+--
+-- Name: event event_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.event
+    ADD CONSTRAINT event_pkey PRIMARY KEY ("position");
+
+--
+-- Name: event event_stream_version_key; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.event
+    ADD CONSTRAINT event_stream_version_key UNIQUE (stream, version);
+
+--
+-- Name: fence fence_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.fence
+    ADD CONSTRAINT fence_pkey PRIMARY KEY (call);
+
+--
+-- Name: key_request key_request_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.key_request
+    ADD CONSTRAINT key_request_pkey PRIMARY KEY (id);
 
 --
 -- Name: map map_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
@@ -624,11 +1201,53 @@ ALTER TABLE ONLY headwater.migration
     ADD CONSTRAINT migration_pkey PRIMARY KEY (number);
 
 --
+-- Name: parked_key parked_key_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.parked_key
+    ADD CONSTRAINT parked_key_pkey PRIMARY KEY (projection, key);
+
+--
 -- Name: parked parked_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
 --
 
 ALTER TABLE ONLY headwater.parked
     ADD CONSTRAINT parked_pkey PRIMARY KEY (view, key);
+
+--
+-- Name: projection projection_name_version_key; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.projection
+    ADD CONSTRAINT projection_name_version_key UNIQUE (name, version);
+
+--
+-- Name: projection projection_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.projection
+    ADD CONSTRAINT projection_pkey PRIMARY KEY (id);
+
+--
+-- Name: projector projector_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.projector
+    ADD CONSTRAINT projector_pkey PRIMARY KEY (id);
+
+--
+-- Name: reaction reaction_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.reaction
+    ADD CONSTRAINT reaction_pkey PRIMARY KEY (name);
+
+--
+-- Name: reaction_task reaction_task_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.reaction_task
+    ADD CONSTRAINT reaction_task_pkey PRIMARY KEY (id);
 
 --
 -- Name: read_model read_model_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
@@ -638,11 +1257,32 @@ ALTER TABLE ONLY headwater.read_model
     ADD CONSTRAINT read_model_pkey PRIMARY KEY (name);
 
 --
+-- Name: skipped_event skipped_event_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.skipped_event
+    ADD CONSTRAINT skipped_event_pkey PRIMARY KEY (projection, key, "position");
+
+--
+-- Name: snapshot snapshot_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.snapshot
+    ADD CONSTRAINT snapshot_pkey PRIMARY KEY (aggregate, stream);
+
+--
 -- Name: source source_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
 --
 
 ALTER TABLE ONLY headwater.source
     ADD CONSTRAINT source_pkey PRIMARY KEY (relation);
+
+--
+-- Name: staged staged_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.staged
+    ADD CONSTRAINT staged_pkey PRIMARY KEY (id);
 
 --
 -- Name: view view_name_version_key; Type: CONSTRAINT; Schema: headwater; Owner: -
@@ -665,16 +1305,66 @@ ALTER TABLE ONLY headwater.view
 CREATE INDEX command_created_at ON headwater.command USING btree (created_at);
 
 --
+-- Name: event_type; Type: INDEX; Schema: headwater; Owner: -
+--
+
+CREATE INDEX event_type ON headwater.event USING btree (type, "position");
+
+--
+-- Name: key_request_open; Type: INDEX; Schema: headwater; Owner: -
+--
+
+CREATE INDEX key_request_open ON headwater.key_request USING btree (projection) WHERE (done_at IS NULL);
+
+--
 -- Name: mark_claim; Type: INDEX; Schema: headwater; Owner: -
 --
 
 CREATE INDEX mark_claim ON headwater.mark USING btree (view, lane, xid);
 
 --
+-- Name: reaction_task_due; Type: INDEX; Schema: headwater; Owner: -
+--
+
+CREATE INDEX reaction_task_due ON headwater.reaction_task USING btree (reaction, due_at, "position", ordinal) WHERE (state = 'waiting'::text);
+
+--
+-- Name: reaction_task_order; Type: INDEX; Schema: headwater; Owner: -
+--
+
+CREATE INDEX reaction_task_order ON headwater.reaction_task USING btree (reaction, key, "position", ordinal) WHERE (state <> 'skipped'::text);
+
+--
+-- Name: staged append_1_settle; Type: TRIGGER; Schema: headwater; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER append_1_settle AFTER INSERT ON headwater.staged DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION headwater.settle_constraints();
+
+--
+-- Name: staged append_2_append; Type: TRIGGER; Schema: headwater; Owner: -
+--
+
+CREATE CONSTRAINT TRIGGER append_2_append AFTER INSERT ON headwater.staged DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION headwater.append_staged();
+
+--
 -- Name: due apply_sync; Type: TRIGGER; Schema: headwater; Owner: -
 --
 
 CREATE CONSTRAINT TRIGGER apply_sync AFTER INSERT ON headwater.due DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION headwater.apply_sync();
+
+--
+-- Name: checkpoint checkpoint_projection_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.checkpoint
+    ADD CONSTRAINT checkpoint_projection_fkey FOREIGN KEY (projection) REFERENCES headwater.projection(id) ON DELETE CASCADE;
+
+--
+-- Name: key_request key_request_projection_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.key_request
+    ADD CONSTRAINT key_request_projection_fkey FOREIGN KEY (projection) REFERENCES headwater.projection(id) ON DELETE CASCADE;
 
 --
 -- Name: map map_view_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
@@ -684,11 +1374,39 @@ ALTER TABLE ONLY headwater.map
     ADD CONSTRAINT map_view_fkey FOREIGN KEY (view) REFERENCES headwater.view(id) ON DELETE CASCADE;
 
 --
+-- Name: parked_key parked_key_projection_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.parked_key
+    ADD CONSTRAINT parked_key_projection_fkey FOREIGN KEY (projection) REFERENCES headwater.projection(id) ON DELETE CASCADE;
+
+--
 -- Name: parked parked_view_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
 --
 
 ALTER TABLE ONLY headwater.parked
     ADD CONSTRAINT parked_view_fkey FOREIGN KEY (view) REFERENCES headwater.view(id) ON DELETE CASCADE;
+
+--
+-- Name: projection projection_name_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.projection
+    ADD CONSTRAINT projection_name_fkey FOREIGN KEY (name) REFERENCES headwater.read_model(name) ON DELETE CASCADE;
+
+--
+-- Name: reaction_task reaction_task_reaction_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.reaction_task
+    ADD CONSTRAINT reaction_task_reaction_fkey FOREIGN KEY (reaction) REFERENCES headwater.reaction(name) ON DELETE CASCADE;
+
+--
+-- Name: skipped_event skipped_event_projection_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.skipped_event
+    ADD CONSTRAINT skipped_event_projection_fkey FOREIGN KEY (projection) REFERENCES headwater.projection(id) ON DELETE CASCADE;
 
 --
 -- Name: view view_name_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -

@@ -520,4 +520,15 @@ for (const target of databases)
         ),
       ).toMatchObject({ result: 1, replayed: true })
     })
+
+    test("keeps the old key of a reaction's command that may have to be sent again", async () => {
+      await place.database.query(`insert into ${place.schema}.reaction (name, position) values ('remind', 0);
+        insert into ${place.schema}.reaction_task (id, reaction, event_id, ordinal, position, key, due_at)
+          values ('reaction/remind/e/0', 'remind', gen_random_uuid(), 0, 1, 'k', clock_timestamp());
+        insert into ${place.schema}.command (name, key, input_hash, state, created_at)
+          select 'send', 'reaction/remind/e/' || i, '', 'done', clock_timestamp() - interval '2 hours' from generate_series(0, 1) i`)
+      expect(await sweepCommands(place, 3_600_000)).toBe(1)
+      await place.database.query(`delete from ${place.schema}.reaction`)
+      expect(await sweepCommands(place, 3_600_000)).toBe(1)
+    })
   })

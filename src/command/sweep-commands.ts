@@ -5,16 +5,17 @@ const chunk = 1000
 
 /**
  * Deletes idempotency keys older than `retentionMs` by the database's clock, a thousand to a transaction, and resolves to how many. A key that is in
- * use right now is passed over. Several processes may sweep at once.
+ * use right now is passed over, and so is one of a reaction's command that may have to be sent again. Several processes may sweep at once.
  */
 export async function sweepCommands(runtime: CommandRuntime, retentionMs: number): Promise<number> {
-  const table = `${quote(runtime.schema)}.command`
+  const schema = quote(runtime.schema)
   let swept = 0
   for (;;) {
     const { rowCount } = await runtime.database.query(
-      `delete from ${table} where ctid = any (array(
-         select ctid from ${table} where created_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
-         order by created_at limit ${chunk} for update skip locked))`,
+      `delete from ${schema}.command where ctid = any (array(
+         select c.ctid from ${schema}.command c where c.created_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
+           and not exists (select from ${schema}.reaction_task t where t.id = c.key)
+         order by c.created_at limit ${chunk} for update skip locked))`,
       [retentionMs],
     )
     swept += rowCount
