@@ -437,6 +437,20 @@ describe('who is asking', () => {
   })
 })
 
+describe('the version that a command is meant for', () => {
+  test('goes to the command', async () => {
+    const { send, calls } = serve()
+    await send('{}', { 'If-Match': '"7"' })
+    expect(calls.map(({ options }) => options)).toEqual([{ ifVersion: 7 }])
+  })
+
+  test.each(['7', 'W/"7"', '*', '"seven"', '"1", "2"'])('%s is malformed', async (header) => {
+    const { send, calls } = serve()
+    expect((await problemOf(await send('{}', { 'If-Match': header }))).code).toBe('malformed')
+    expect(calls).toEqual([])
+  })
+})
+
 describe('errors', () => {
   const cases: readonly (readonly [error: HeadwaterError, status: number, retryAfter: string | null])[] = [
     [new TokenError('malformed', 'the token does not parse'), 400, null],

@@ -30,6 +30,8 @@ export interface ClientOptions {
 export interface ClientExecuteOptions {
   /** Makes it safe to send again: the same key with the same input answers what happened the first time. */
   readonly idempotencyKey?: string
+  /** For commands of aggregates: the version of the stream that you decided on. Another one is an error `version_conflict`. */
+  readonly ifVersion?: number
   /** The answer's token shall cover this token too, beside the client's own. */
   readonly after?: string
   readonly signal?: AbortSignal
@@ -109,14 +111,19 @@ async function execute(
   { url, session, sender }: Remote,
   name: string,
   input: unknown,
-  { idempotencyKey, after, signal }: ClientExecuteOptions = {},
+  { idempotencyKey, ifVersion, after, signal }: ClientExecuteOptions = {},
 ): Promise<{ result: never; token: string; replayed: boolean }> {
   return await withToken(session, after, async (token, sent) => {
     const answer = await send(
       {
         method: 'POST',
         url: `${url}/commands/${encodeURIComponent(name)}`,
-        headers: { 'Content-Type': 'application/json', 'Headwater-Token': token, 'Idempotency-Key': idempotencyKey },
+        headers: {
+          'Content-Type': 'application/json',
+          'Headwater-Token': token,
+          'Idempotency-Key': idempotencyKey,
+          'If-Match': ifVersion === undefined ? undefined : `"${ifVersion}"`,
+        },
         body: JSON.stringify(input ?? {}),
         ...(signal ? { signal } : {}),
         repeatable: idempotencyKey !== undefined,

@@ -8,7 +8,7 @@ export interface ServedApp {
   execute(
     name: string,
     input: unknown,
-    options?: { readonly idempotencyKey?: string; readonly after?: string; readonly context?: Context },
+    options?: { readonly idempotencyKey?: string; readonly after?: string; readonly ifVersion?: number; readonly context?: Context },
   ): Promise<Executed<unknown>>
   query(
     name: string,
@@ -103,9 +103,9 @@ async function executeCommand({ app, options, request, name }: Exchange): Promis
   const asking = await whoIsAsking(request, options)
   if (asking instanceof Response) return asking
   if (options.readOnly) throw new HttpFault('read_only', 'commands are not taken here')
-  const idempotencyKey = readIdempotencyKey(request.headers)
+  const demands = { ...readToken(request.headers), ...readIdempotencyKey(request.headers), ...readIfVersion(request.headers) }
   const input = await readBody(request, options.maxBodyBytes ?? 1024 * 1024)
-  const { result, token, replayed } = await app.execute(name, input, { ...asking, ...readToken(request.headers), ...idempotencyKey })
+  const { result, token, replayed } = await app.execute(name, input, { ...asking, ...demands })
   return json({ result: result ?? null }, { 'Headwater-Token': token, ...(replayed ? { 'Idempotency-Replayed': 'true' } : {}) })
 }
 
@@ -148,6 +148,15 @@ function readIdempotencyKey(headers: Headers): { readonly idempotencyKey?: strin
   const bytes = new TextEncoder().encode(idempotencyKey).byteLength
   if (bytes < 1 || bytes > 256) throw new HttpFault('malformed', 'Idempotency-Key: 1 to 256 bytes')
   return { idempotencyKey }
+}
+
+/** `If-Match: "3"`: the version of the stream that the caller decided on. */
+function readIfVersion(headers: Headers): { readonly ifVersion?: number } {
+  const text = headers.get('if-match')
+  if (text === null) return {}
+  const [, version] = /^"(\d{1,9})"$/.exec(text.trim()) ?? []
+  if (version === undefined) throw new HttpFault('malformed', 'If-Match: the version of the stream in double quotes, such as "3"')
+  return { ifVersion: Number(version) }
 }
 
 const waitMsMax = 30_000
