@@ -2,10 +2,11 @@ import { consoleLog, headwater } from 'headwater'
 import { postgres } from 'headwater/postgres'
 
 /**
- * Starts an application over the tables in schema `tables`, which ends with the benchmark.
+ * Starts an application, if need be over the tables in schema `tables`. It ends with the benchmark, if not before.
  * @param {import('./database.mjs').Workplace} place
  * @param {{
- *   readonly schema: string, readonly tables: string, readonly poolSize?: number, readonly pollIntervalMs?: number,
+ *   readonly schema: string, readonly tables?: string, readonly poolSize?: number, readonly pollIntervalMs?: number,
+ *   readonly stateCache?: { readonly entries?: number },
  *   readonly commands?: Readonly<Record<string, unknown>>, readonly readModels?: Readonly<Record<string, unknown>>, readonly queries?: Readonly<Record<string, unknown>>
  * }} options
  */

@@ -11,6 +11,8 @@ export class Workplace {
   #open = []
   /** @type {string[]} */
   #schemas = []
+  /** @type {string[]} */
+  #databases = []
   /** @type {(() => Promise<unknown>)[]} */
   #closers = []
   /** @type {Promise<void> | undefined} */
@@ -34,6 +36,19 @@ export class Workplace {
     const made = `${this.#prefix}_${name}`.slice(0, 40)
     this.#schemas.push(made)
     return made
+  }
+
+  /**
+   * Creates a database of this benchmark's own on the same server, which goes with it: for peers that want one. Its address.
+   * @param {string} name
+   */
+  async database(name) {
+    const made = `${this.#prefix}_${name}`.slice(0, 60)
+    await this.#server((client) => client.query(`create database ${made}`))
+    this.#databases.push(made)
+    const url = new URL(this.#url)
+    url.pathname = `/${made}`
+    return url.href
   }
 
   /**
@@ -66,11 +81,18 @@ export class Workplace {
   async #close() {
     for (const close of this.#closers.reverse()) await close().catch(() => {})
     for (const pool of this.#open) await pool.end()
+    await this.#server(async (client) => {
+      await client.query(`set client_min_messages = warning`)
+      for (const schema of this.#schemas.reverse()) await client.query(`drop schema if exists ${schema} cascade`)
+      for (const name of this.#databases) await client.query(`drop database if exists ${name} with (force)`)
+    })
+  }
+
+  /** @param {(client: import('pg').Client) => Promise<unknown>} work */
+  async #server(work) {
     const client = new pg.Client(this.#url)
     await client.connect()
-    await client.query(`set client_min_messages = warning`)
-    for (const schema of this.#schemas.reverse()) await client.query(`drop schema if exists ${schema} cascade`)
-    await client.end()
+    await work(client).finally(() => client.end())
   }
 }
 

@@ -1,12 +1,24 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import * as append from './cases/append.mjs'
 import * as asyncDrain from './cases/async-drain.mjs'
 import * as captureCost from './cases/capture-cost.mjs'
+import * as catchUp from './cases/catch-up.mjs'
 import * as commandOverhead from './cases/command-overhead.mjs'
+import * as decide from './cases/decide.mjs'
 import * as fanOut from './cases/fan-out.mjs'
+import * as growth from './cases/growth.mjs'
 import * as homeTimeline from './cases/home-timeline.mjs'
 import * as maintainVsRefresh from './cases/maintain-vs-refresh.mjs'
+import * as manyProcesses from './cases/many-processes.mjs'
+import * as memory from './cases/memory.mjs'
+import * as oneAtATime from './cases/one-at-a-time.mjs'
+import * as pgliteAppend from './cases/pglite-append.mjs'
+import * as projectionVisible from './cases/projection-visible.mjs'
 import * as queryOverhead from './cases/query-overhead.mjs'
+import * as rebuild from './cases/rebuild.mjs'
+import * as syncProjection from './cases/sync-projection.mjs'
+import * as tenModels from './cases/ten-models.mjs'
 import * as writeToVisible from './cases/write-to-visible.mjs'
 import { Workplace } from './database.mjs'
 import { Report } from './report.mjs'
@@ -19,7 +31,30 @@ import { Report } from './report.mjs'
  */
 
 /** @type {readonly Benchmark[]} */
-const benchmarks = [maintainVsRefresh, homeTimeline, captureCost, asyncDrain, fanOut, writeToVisible, commandOverhead, queryOverhead]
+const benchmarks = [
+  // tables and materialized views
+  maintainVsRefresh,
+  homeTimeline,
+  captureCost,
+  asyncDrain,
+  fanOut,
+  writeToVisible,
+  commandOverhead,
+  queryOverhead,
+  // events
+  append,
+  decide,
+  oneAtATime,
+  manyProcesses,
+  growth,
+  catchUp,
+  rebuild,
+  tenModels,
+  projectionVisible,
+  syncProjection,
+  pgliteAppend,
+  memory,
+]
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -13,6 +13,13 @@ export const median = (values) => {
   return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
 }
 
+/**
+ * The median of each side's rounds.
+ * @param {Readonly<Record<string, readonly number[]>>} rounds
+ * @returns {Record<string, number>}
+ */
+export const medians = (rounds) => Object.fromEntries(Object.entries(rounds).map(([side, values]) => [side, median(values)]))
+
 /** @param {number} ms */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 

@@ -73,7 +73,7 @@ export class InvalidEventError extends HeadwaterError {
 
 /** Nothing of that name is defined here. `code` tells the kind. */
 export class UnknownNameError extends HeadwaterError {
-  constructor(kind: 'command' | 'query' | 'read_model', name: string, known: readonly string[]) {
+  constructor(kind: 'command' | 'query' | 'read_model' | 'reaction', name: string, known: readonly string[]) {
     super(
       `unknown_${kind}`,
       `there is no ${kind.replace('_', ' ')} named ${JSON.stringify(name)}; there is: ${known.join(', ') || 'none'}`,

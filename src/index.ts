@@ -7,7 +7,16 @@
 // the application
 export { type Aggregate, type AggregateDefinition, aggregate, type DecideContext } from './aggregate/aggregate.ts'
 export type { Upcasts } from './aggregate/upcast.ts'
-export type { Difference, Headwater, HeadwaterOptions, ReadModelHandle, Verification } from './app/app.ts'
+export type {
+  Difference,
+  Headwater,
+  HeadwaterOptions,
+  ReactionHandle,
+  ReadModelHandle,
+  Role,
+  StartOptions,
+  Verification,
+} from './app/app.ts'
 export { headwater } from './app/headwater.ts'
 export { command } from './command/command.ts'
 // the database port, for adapters
@@ -95,9 +104,13 @@ export type { Answer, Query, QueryOptions } from './message/query.ts'
 export { reject } from './message/rejection.ts'
 export { type InputOf, type OutputOf, type Schema, type } from './message/schema.ts'
 export { type Projection, projection } from './projection/projection.ts'
+export type { Moment, ProjectionReader } from './projection/projection-definition.ts'
+export type { ProjectionHandle } from './projection/projection-handle.ts'
 export { query } from './query/query.ts'
 // the store port, for adapters: end
 export { type Reaction, reaction } from './reaction/reaction.ts'
+export type { ReactionStatus } from './reaction/reaction-worker.ts'
+export type { ParkedTask } from './reaction/task.ts'
 // the store port, for adapters: begin
 export { compareText, indexText, orderText } from './read-model/order-text.ts'
 export type {

@@ -4,6 +4,9 @@ import type { Log } from '../internal/log.ts'
 import type { Executed, ExecuteOptions } from '../message/command.ts'
 import type { Answer, QueryOptions } from '../message/query.ts'
 import type { InputOf, Schema } from '../message/schema.ts'
+import type { ProjectionHandle } from '../projection/projection-handle.ts'
+import type { ReactionStatus } from '../reaction/reaction-worker.ts'
+import type { ParkedTask } from '../reaction/task.ts'
 import type { ReadModel, ReadModelStatus } from '../read-model/read-model.ts'
 
 type AnyCommand = { readonly commandName: string; readonly input: Schema; readonly '~result': unknown }
@@ -39,6 +42,17 @@ export interface HeadwaterOptions<C extends Definitions, Q extends Definitions> 
   readonly connectTimeoutMs?: number
 }
 
+/**
+ * A part of an application that a process may be: `commands` takes commands, `projections` keeps read models in step and reacts, `queries` answers.
+ * Sync read models are kept by whoever writes.
+ */
+export type Role = 'commands' | 'projections' | 'queries'
+
+export interface StartOptions {
+  /** Default: all. Any number of processes may have each. */
+  readonly roles?: readonly Role[]
+}
+
 /** One key at which a read model is not what its SELECT says. */
 export interface Difference {
   /** The key's canonical text: the column's own text, or a JSON array of them for a composite key. */
@@ -72,12 +86,27 @@ export interface ReadModelHandle {
   rollback(): Promise<void>
 }
 
+/** The operations on one reaction. */
+export interface ReactionHandle {
+  status(): Promise<ReactionStatus>
+  /** Commands and events that were put aside, with their errors. */
+  parked(): Promise<readonly ParkedTask[]>
+  /** Tries what was put aside again: all, or one by its id. */
+  retry(id?: string): Promise<void>
+  /** Leaves a parked command out for good; what waits behind it goes on. The reason stays on record. */
+  skip(id: string, reason: string): Promise<void>
+  /** Starts a stopped reaction again where it stopped. */
+  resume(): Promise<void>
+  /** After the log was restored or replaced: goes on from its end. What lies between is not reacted to. */
+  accept(): Promise<void>
+}
+
 /** A running application: commands in, answers out. */
 export interface Headwater<Commands = object, Queries = object> extends AsyncDisposable {
   readonly '~commands': Commands
   readonly '~queries': Queries
   /** Migrates Headwater's own schema, installs change capture, begins builds. Resolves when it serves, not when everything is built. */
-  start(): Promise<void>
+  start(options?: StartOptions): Promise<void>
   /** Finishes what is under way, stops, and closes the database. */
   stop(): Promise<void>
   execute<Name extends keyof Commands & string>(
@@ -96,8 +125,12 @@ export interface Headwater<Commands = object, Queries = object> extends AsyncDis
     input: InputIn<Queries[Name]>,
     options?: QueryOptions,
   ): Promise<Answer<ResultOf<Queries[Name]>>>
-  status(): Promise<{ readonly readModels: readonly ReadModelStatus[] }>
+  /** How every read model in the database is, and every reaction of this process. */
+  status(): Promise<{ readonly readModels: readonly ReadModelStatus[]; readonly reactions: readonly ReactionStatus[] }>
   readModel(name: string): ReadModelHandle
+  reaction(name: string): ReactionHandle
+  /** What may be done with a projection besides: look into its past, ask why a row is what it is, see to parked keys. */
+  projection(name: string): ProjectionHandle
   /** Resolves when every read model is built and holds every committed change. For tests and scripts. */
   settle(): Promise<void>
   /** Drops a read model that no definition names any more. */

@@ -9,12 +9,14 @@ import type { LogRuntime } from '../log/log-runtime.ts'
 import { stageAppend, takeStaged } from '../log/stage-append.ts'
 import type { ViewRuntime } from '../materialized-view/registry.ts'
 import type { Projection } from '../projection/projection.ts'
-import type { ProjectionRuntime } from '../projection/registry.ts'
+import { projectionStatuses } from '../projection/projection-status.ts'
+import { dropProjection, type ProjectionRuntime, readProjections } from '../projection/registry.ts'
 import { ProjectionWorker } from '../projection/worker.ts'
 import type { Reaction } from '../reaction/reaction.ts'
 import type { SendCommand } from '../reaction/reaction-runtime.ts'
 import { ReactionWorker } from '../reaction/reaction-worker.ts'
 import { databaseStore } from '../read-model/database-store.ts'
+import type { ReadModelStatus } from '../read-model/read-model.ts'
 
 export interface EventSideOptions {
   readonly projections: readonly Projection[]
@@ -88,6 +90,32 @@ export class EventSide {
     await this.reactions.stop()
     await this.projections.stop()
     await this.snapshots.settled()
+  }
+
+  /** How every projection in the database is, defined here or not. */
+  async statuses(defined: ReadonlySet<string>): Promise<readonly ReadModelStatus[]> {
+    const { projections } = this
+    // A process without projections does not look after them, but others' may be there.
+    await projections.refresh()
+    return await projectionStatuses(this.projectionRuntime, projections.versions, {
+      defined,
+      storeOf: (version) => projections.placeOf(version)?.store,
+      trouble: (id) => projections.trouble(id),
+    })
+  }
+
+  /** Drops all versions of a projection that nobody defines any more. False when there is none of that name. */
+  async drop(name: string): Promise<boolean> {
+    const { database, schema, store } = this.projectionRuntime
+    const versions = (await readProjections(database, schema)).filter((version) => version.name === name)
+    const elsewhere = versions.find((version) => version.store !== null)
+    if (elsewhere) {
+      throw new UsageError(
+        `drop('${name}'): its rows are in ${elsewhere.store}, which no definition names any more; drop them there, or define it once more`,
+      )
+    }
+    for (const version of versions) await dropProjection(this.projectionRuntime, version, store)
+    return versions.length > 0
   }
 
   /** There are new events. */

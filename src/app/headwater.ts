@@ -13,18 +13,31 @@ import { consoleLog } from '../internal/log.ts'
 import { retry } from '../internal/retry.ts'
 import { Wake } from '../internal/wake.ts'
 import { sweepStaged } from '../log/stage-append.ts'
-import { checkDefinitions, install, removeVersions } from '../materialized-view/install.ts'
+import { checkDefinitions, dropStored, install, removeVersions } from '../materialized-view/install.ts'
 import type { ViewRuntime } from '../materialized-view/registry.ts'
+import { viewStores } from '../materialized-view/stored-view.ts'
 import { viewStatuses } from '../materialized-view/view-status.ts'
 import { ViewWorker } from '../materialized-view/worker.ts'
 import type { Command } from '../message/command.ts'
+import { type ProjectionHandle, projectionHandle } from '../projection/projection-handle.ts'
 import { answer, type ReadSide } from '../query/answer.ts'
 import type { ReadModelStatus } from '../read-model/read-model.ts'
-import type { CommandsBy, Definitions, Headwater, HeadwaterOptions, QueriesBy, ReadModelHandle } from './app.ts'
+import type {
+  CommandsBy,
+  Definitions,
+  Headwater,
+  HeadwaterOptions,
+  QueriesBy,
+  ReactionHandle,
+  ReadModelHandle,
+  Role,
+  StartOptions,
+} from './app.ts'
 import { type Defined, definedBy } from './definitions.ts'
 import { EventSide } from './event-side.ts'
 import { readGeneration } from './generation.ts'
 import { locate } from './locate.ts'
+import { reactionHandle } from './reaction-handle.ts'
 import { viewHandle } from './view-handle.ts'
 import { checkedToken, mergedToken } from './written-token.ts'
 
@@ -45,15 +58,29 @@ export function headwater<C extends Definitions = Record<never, never>, Q extend
   return new Application(options) as unknown as Headwater<CommandsBy<C>, QueriesBy<Q>>
 }
 
+const allRoles: readonly Role[] = ['commands', 'projections', 'queries']
+
+function checkedRoles(roles: readonly Role[]): ReadonlySet<Role> {
+  const odd = roles.find((role) => !allRoles.includes(role))
+  if (odd === undefined && roles.length > 0) return new Set(roles)
+  throw new UsageError(`start(): "roles" holds some of ${allRoles.join(', ')}${odd === undefined ? '' : `; ${String(odd)} is none`}`)
+}
+
+/** What depends on the roles of this process. */
+interface Parts {
+  readonly events: EventSide
+  readonly commandRuntime: CommandRuntime
+  readonly side: ReadSide
+}
+
 class Application {
   readonly #options: HeadwaterOptions<Definitions, Definitions>
   readonly #runtime: ViewRuntime
   readonly #defined: Defined
-  readonly #side: ReadSide
-  readonly #events: EventSide
   /** Rings when any read model got further. */
   readonly #progress = new Wake()
-  readonly #commandRuntime: CommandRuntime
+  #parts: Parts
+  #roles: ReadonlySet<Role> = new Set(allRoles)
   #worker: ViewWorker | undefined
   #generation = ''
   #state: 'new' | 'starting' | 'started' | 'stopped' = 'new'
@@ -65,6 +92,7 @@ class Application {
       schema: options.schema ?? 'headwater',
       clock: options.clock ?? systemClock,
       log: options.log ?? consoleLog(),
+      stores: viewStores(options.readModels ?? {}),
     }
     if (!/^[a-z][a-z0-9_]{0,39}$/.test(this.#runtime.schema)) {
       throw new DefinitionError(
@@ -73,25 +101,37 @@ class Application {
     }
     this.#defined = definedBy(options)
     checkDefinitions([...this.#defined.readModels])
-    this.#events = new EventSide(this.#runtime, {
+    this.#parts = this.#assembled({ works: true })
+  }
+
+  get #events(): EventSide {
+    return this.#parts.events
+  }
+
+  #assembled({ works }: { readonly works: boolean }): Parts {
+    const options = this.#options
+    const events = new EventSide(this.#runtime, {
       projections: this.#defined.projections,
       reactions: this.#defined.reactions,
       pollIntervalMs: options.pollIntervalMs ?? 100,
       rollbackWindowMs: options.rollbackWindowMs ?? day,
-      works: true,
+      works,
       stateCache: options.stateCache,
       generation: () => this.#generation,
       renewGeneration: () => this.#checkGeneration(),
       progress: this.#progress,
-      send: ({ command, input }, { correlationId, ...sent }) => this.execute(command, input, { ...sent, context: { correlationId } }),
+      // A reaction's command belongs to the reaction, whether or not others may send commands to this process.
+      send: ({ command, input }, { correlationId, ...sent }) => this.#execute(command, input, { ...sent, context: { correlationId } }),
     })
-    const { eventLog, states, snapshots, staging } = this.#events
-    this.#commandRuntime = { ...this.#runtime, eventLog, states, snapshots, staging }
-    this.#side = this.#readSide()
+    const { eventLog, states, snapshots, staging } = events
+    return { events, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side: this.#readSide(events) }
   }
 
-  async start(): Promise<void> {
+  async start({ roles = allRoles }: StartOptions = {}): Promise<void> {
     if (this.#state !== 'new') throw new UsageError(`start() was called when the application was ${this.#state}`)
+    this.#roles = checkedRoles(roles)
+    const works = this.#roles.has('projections')
+    if (!works) this.#parts = this.#assembled({ works })
     this.#state = 'starting'
     const { database, schema, clock, log } = this.#runtime
     const deadline = clock.now() + (this.#options.connectTimeoutMs ?? 30_000)
@@ -114,6 +154,7 @@ class Application {
       rows: new Map(views.map((view) => [view.readModelName, view['~view'].row])),
       pollIntervalMs: this.#options.pollIntervalMs ?? 100,
       rollbackWindowMs: this.#options.rollbackWindowMs ?? day,
+      works,
       progress: this.#progress,
       onMaintenance: () => this.#maintain(),
     })
@@ -135,52 +176,79 @@ class Application {
   }
 
   async execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
+    this.#must('commands', 'execute')
+    return await this.#execute(name, input, options)
+  }
+
+  async #execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
     const { generation } = this.#started('execute')
     const definition = this.#command(name)
     const after = checkedToken(generation, options.after)
     if (definition['~kind'] === 'events') {
-      const { result, position, replayed } = await executeDecision(this.#commandRuntime, definition, input, options)
+      const { result, position, replayed } = await executeDecision(this.#parts.commandRuntime, definition, input, options)
       // Its events are in the log alone: no mark of a view waits for its transaction.
       const token = await mergedToken(this.#runtime, generation, { writes: [], position: position ?? 0 }, after)
       return { result, token, replayed }
     }
-    const { result, write, position, replayed } = await executeCommand(this.#commandRuntime, definition, input, options)
+    const { result, write, position, replayed } = await executeCommand(this.#parts.commandRuntime, definition, input, options)
     this.#worker?.wake()
     const token = await mergedToken(this.#runtime, generation, { writes: write ? [write] : [], position: position ?? 0 }, after)
     return { result, token, replayed }
   }
 
   async executeMany(name: string, inputs: Iterable<unknown>, options: Parameters<Headwater['executeMany']>[2] = {}): Promise<unknown> {
+    this.#must('commands', 'executeMany')
     const { generation } = this.#started('executeMany')
     const definition = this.#command(name)
     const { executed, writes, position } = await (definition['~kind'] === 'events'
-      ? executeManyDecisions(this.#commandRuntime, definition, inputs, options)
-      : executeMany(this.#commandRuntime, definition, inputs, options))
+      ? executeManyDecisions(this.#parts.commandRuntime, definition, inputs, options)
+      : executeMany(this.#parts.commandRuntime, definition, inputs, options))
     this.#worker?.wake()
     return { executed, token: await mergedToken(this.#runtime, generation, { writes, position: position ?? 0 }, undefined) }
   }
 
   async query(name: string, input: unknown, options: Parameters<Headwater['query']>[2] = {}): Promise<unknown> {
+    this.#must('queries', 'query')
     this.#started('query')
     refuseInsideCommand(`query(${JSON.stringify(name)})`)
     const definition = this.#defined.queries.get(name)
     if (!definition) throw new UnknownNameError('query', name, [...this.#defined.queries.keys()])
-    return await answer(this.#side, definition, input, options)
+    return await answer(this.#parts.side, definition, input, options)
   }
 
-  async status(): Promise<{ readonly readModels: readonly ReadModelStatus[] }> {
+  async status(): ReturnType<Headwater['status']> {
     const { worker } = this.#started('status')
     await worker.refresh()
     const defined = this.#defined.readModels
     const views = await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) })
-    return { readModels: [...views].sort((a, b) => (a.name < b.name ? -1 : 1)) }
+    const projections = await this.#events.statuses(defined)
+    const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
+    return { readModels, reactions: await this.#events.reactions.status() }
   }
 
   readModel(name: string): ReadModelHandle {
     const { worker } = this.#started('readModel')
     const { readModels } = this.#defined
     if (!readModels.has(name)) throw new UnknownNameError('read_model', name, [...readModels])
-    return viewHandle(this.#runtime, worker, name, async () => (await this.status()).readModels.find((status) => status.name === name))
+    if (this.#defined.projections.some(({ readModelName }) => readModelName === name)) return this.projection(name)
+    return viewHandle(this.#runtime, worker, name, () => this.#statusOf(name))
+  }
+
+  reaction(name: string): ReactionHandle {
+    this.#started('reaction')
+    const names = this.#defined.reactions.map(({ reactionName }) => reactionName)
+    return reactionHandle(this.#events.reactions, names, name)
+  }
+
+  projection(name: string): ProjectionHandle {
+    this.#started('projection')
+    const names = this.#defined.projections.map(({ readModelName }) => readModelName)
+    if (!names.includes(name)) throw new UnknownNameError('read_model', name, names)
+    return projectionHandle(this.#events.projectionRuntime, this.#events.projections, name, () => this.#statusOf(name))
+  }
+
+  async #statusOf(name: string): Promise<ReadModelStatus | undefined> {
+    return (await this.status()).readModels.find((status) => status.name === name)
   }
 
   async settle(): Promise<void> {
@@ -201,7 +269,9 @@ class Application {
     }
     await worker.refresh()
     const versions = worker.versions.filter((version) => version.name === name)
-    if (versions.length === 0) throw new UnknownNameError('read_model', name, [...new Set(worker.versions.map((version) => version.name))])
+    if (versions.length === 0 && !(await this.#events.drop(name))) {
+      throw new UnknownNameError('read_model', name, [...new Set(worker.versions.map((version) => version.name))])
+    }
     const schema = quote(this.#runtime.schema)
     await this.#runtime.database.query(`drop view if exists ${schema}.${quote(name)}`)
     await removeVersions(
@@ -218,6 +288,7 @@ class Application {
     await this.#events.stop()
     await worker.stop()
     const { database, schema, clock } = this.#runtime
+    await worker.refresh()
     await retry(
       () =>
         database.transaction(async (transaction) => {
@@ -226,7 +297,13 @@ class Application {
         }),
       { clock, attempts: 10, baseMs: 200, maxMs: 2000, when: () => true },
     )
+    for (const version of worker.versions) await dropStored(this.#runtime, version)
     await database.close()
+  }
+
+  #must(role: Role, what: string): void {
+    if (this.#roles.has(role)) return
+    throw new UsageError(`${what}() was called in a process without the role ${role}; its roles are: ${[...this.#roles].join(', ')}`)
   }
 
   #started(what: string): { readonly worker: ViewWorker; readonly generation: string } {
@@ -265,23 +342,24 @@ class Application {
     return definition
   }
 
-  #readSide(): ReadSide {
+  #readSide(events: EventSide): ReadSide {
     const { database, schema, clock } = this.#runtime
     const views = () => this.#started('query').worker
-    const { projections } = this.#events
+    const { projections, projectionRuntime } = events
     return {
       database,
       schema,
       clock,
       generation: () => this.#generation,
-      locate: (readModel) => locate({ schema, views: views(), projections, defined: this.#defined.projections }, readModel),
+      locate: (readModel) =>
+        locate({ schema, views: views(), projections, runtime: projectionRuntime, stores: this.#runtime.stores }, readModel),
       refresh: async () => {
         await views().refresh()
         if (this.#defined.projections.length > 0) await projections.refresh()
       },
       wake: () => {
         views().wake()
-        this.#events.wake()
+        events.wake()
       },
       progress: this.#progress,
     }

@@ -1,8 +1,12 @@
 import { NotReadyError } from '../errors.ts'
-import type { ViewVersion } from '../materialized-view/registry.ts'
+import { logOn } from '../log/log-on.ts'
+import type { ViewRuntime, ViewVersion } from '../materialized-view/registry.ts'
+import { storedViewReader } from '../materialized-view/stored-view-reader.ts'
 import type { ViewWorker } from '../materialized-view/worker.ts'
-import type { Projection } from '../projection/projection.ts'
-import { storedModel } from '../projection/registry.ts'
+import { asOf } from '../projection/as-of.ts'
+import { locateProjection } from '../projection/locate.ts'
+import type { Moment } from '../projection/projection-definition.ts'
+import type { ProjectionRuntime } from '../projection/registry.ts'
 import type { ProjectionWorker } from '../projection/worker.ts'
 import type { Located } from '../query/answer.ts'
 import { databaseStore } from '../read-model/database-store.ts'
@@ -13,9 +17,10 @@ import { type StoredTable, tableReader } from '../read-model/table-reader.ts'
 export interface Whereabouts {
   readonly schema: string
   readonly views: ViewWorker
+  /** The stores of the views that this process defines, by the view's name. */
+  readonly stores: ViewRuntime['stores']
   readonly projections: ProjectionWorker
-  /** The projections that this process defines. */
-  readonly defined: readonly Projection[]
+  readonly runtime: ProjectionRuntime
 }
 
 /**
@@ -23,30 +28,29 @@ export interface Whereabouts {
  * @throws {NotReadyError} `building` or `stopped` before there is one
  */
 export function locate(whereabouts: Whereabouts, readModel: string): Located {
-  const definition = whereabouts.defined.find(({ readModelName }) => readModelName === readModel)
-  return definition ? locateProjection(whereabouts, definition) : locateView(whereabouts, readModel)
+  return whereabouts.projections.defines(readModel) ? locateFolded(whereabouts, readModel) : locateView(whereabouts, readModel)
 }
 
-function locateProjection({ schema, projections }: Whereabouts, { readModelName: name, '~projection': { store } }: Projection): Located {
-  const active = projections.versions.find((version) => version.name === name && version.active)
-  if (!active) {
-    const stopped = projections.versions.find((version) => version.name === name && version.state === 'stopped')
-    if (stopped) throw new NotReadyError('stopped', name, `it stopped before its first build was finished: ${stopped.error ?? ''}`)
-    throw new NotReadyError('building', name, 'its first build is under way')
-  }
-  const model = storedModel(schema, active)
+function locateFolded({ schema, projections, runtime }: Whereabouts, name: string): Located {
+  const { version, store, model, home, state, lagMs } = locateProjection(projections, name)
   return {
-    state: active.state === 'stopped' ? 'stopped' : 'live',
-    lagMs: projections.lagMs(active.id),
-    kept: { by: 'checkpoint', id: active.id },
-    reader: (client, { check, atLeast }) =>
-      active.store === null || store === undefined
+    state,
+    lagMs,
+    kept: { by: 'checkpoint', id: version.id },
+    reader: (client, { check, atLeast }) => ({
+      ...(home
         ? documentReader(databaseStore(client, schema, { home: true }), model, { check, schema })
-        : documentReader(store, model, { check, atLeast }),
+        : documentReader(store, model, { check, atLeast })),
+      asOf: (moment: Moment) => {
+        const own = projections.own.find((one) => one.version.name === name)
+        if (!own) throw new NotReadyError('stopped', name, 'this process has older code than the live version, and cannot fold its past')
+        return asOf({ ...runtime, eventLog: logOn(client, schema) }, own, moment)
+      },
+    }),
   }
 }
 
-function locateView({ schema, views }: Whereabouts, readModel: string): Located {
+function locateView({ schema, views, stores }: Whereabouts, readModel: string): Located {
   const active = activeVersion(views, readModel)
   if (!active) {
     const stopped = views.versions.find(({ name, state }) => name === readModel && state === 'stopped')
@@ -58,8 +62,10 @@ function locateView({ schema, views }: Whereabouts, readModel: string): Located 
     lagMs: views.lagMs(active.id),
     kept: { by: 'marks', id: active.id },
     reader: (client, { check }) =>
-      // Asked for each statement, so that a switch in the middle of a query is seen.
-      tableReader(client, { name: readModel, stored: () => storedTable(schema, activeVersion(views, readModel) ?? active), check }),
+      active.store === null
+        ? // Asked for each statement, so that a switch in the middle of a query is seen.
+          tableReader(client, { name: readModel, stored: () => storedTable(schema, activeVersion(views, readModel) ?? active), check })
+        : storedViewReader({ schema, stores }, active, client, { check }),
   }
 }
 

@@ -27,7 +27,11 @@ class DatabaseLog implements EventLog {
 
   constructor(runtime: LogRuntime) {
     this.#runtime = runtime
-    this.#loader = new StreamLoader(runtime)
+    this.#loader = new StreamLoader({
+      database: runtime.database,
+      schema: runtime.schema,
+      connections: runtime.database.traits.connections,
+    })
   }
 
   async append(request: AppendRequest): Promise<AppendOutcome> {

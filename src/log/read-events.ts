@@ -1,11 +1,14 @@
+import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { UsageError } from '../errors.ts'
 import type { Event } from '../message/event.ts'
 import type { EventLog, Head } from './log.ts'
-import type { LogRuntime } from './log-runtime.ts'
 import { eventOf, type StoredEvent, storedColumns } from './stored-event.ts'
 
-type Place = Pick<LogRuntime, 'database' | 'schema'>
+interface Place {
+  readonly database: SqlClient
+  readonly schema: string
+}
 
 /*
  * Neither statement is kept prepared: a plan made while the log is empty would go on reading the whole of it when it no longer is.

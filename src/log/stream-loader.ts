@@ -1,7 +1,7 @@
+import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import type { Event, EventMetadata } from '../message/event.ts'
 import type { StreamSlice } from './log.ts'
-import type { LogRuntime } from './log-runtime.ts'
 import { storedStream } from './stored-stream.ts'
 
 /** How many streams one statement loads, of each how many events, and how many statements are under way. */
@@ -30,14 +30,22 @@ type Loaded = readonly [
   time: string,
 ]
 
+/** Where the streams are. */
+export interface StreamPlace {
+  readonly database: SqlClient
+  readonly schema: string
+  /** How many statements can run side by side there. */
+  readonly connections: number
+}
+
 /** Reads streams, many in one statement: what is asked for while others are loaded goes together with the next. */
 export class StreamLoader {
-  readonly #runtime: LogRuntime
+  readonly #place: StreamPlace
   #wanted: Wanted[] = []
   #loads = 0
 
-  constructor(runtime: LogRuntime) {
-    this.#runtime = runtime
+  constructor(place: StreamPlace) {
+    this.#place = place
   }
 
   /** The events of a stream after a version. A long stream is read in pieces; what is appended meanwhile may be among them. */
@@ -55,7 +63,7 @@ export class StreamLoader {
   }
 
   #begin(): void {
-    if (this.#loads >= Math.min(loadsMax, this.#runtime.database.traits.connections)) return
+    if (this.#loads >= Math.min(loadsMax, this.#place.connections)) return
     this.#loads++
     void this.#work()
   }
@@ -77,7 +85,7 @@ export class StreamLoader {
   }
 
   async #loadAll(batch: readonly Wanted[]): Promise<readonly StreamSlice[]> {
-    const { database, schema } = this.#runtime
+    const { database, schema } = this.#place
     const { rows } = await database.query<Loaded>(
       `select * from ${quote(schema)}.load_streams($1, $2, $3)`,
       [batch.map(({ aggregate, stream }) => storedStream(aggregate, stream)), batch.map(({ after }) => after), eventsMax],

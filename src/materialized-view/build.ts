@@ -5,7 +5,8 @@ import { DatabaseError } from '../errors.ts'
 import type { Schema } from '../message/schema.ts'
 import { stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { firstRowFault } from './row-schema.ts'
-import { type RowDifference, verify } from './verify.ts'
+import type { RowDifference } from './store-verify.ts'
+import { verify } from './verify.ts'
 
 /**
  * Finishes the build of a version whose keys have all been selected once: adds its indexes, verifies a sample, and switches to it. Any
@@ -14,11 +15,13 @@ import { type RowDifference, verify } from './verify.ts'
 export async function finishBuild(runtime: ViewRuntime, version: ViewVersion, row: Schema | undefined): Promise<boolean> {
   const { database, schema, log } = runtime
   const { rows } = await database.query<{ left: boolean }>(
-    `select exists (select from ${quote(schema)}.mark m where m.view = $1 and m.lane = 2) as left from ${quote(schema)}.view v where v.id = $1 and v.state = 'building'`,
+    `select exists (select from ${quote(schema)}.mark m where m.view = $1 and m.lane = 2)
+       or exists (select from ${quote(schema)}.view_store t where t.view = $1 and t.filling) as left
+     from ${quote(schema)}.view v where v.id = $1 and v.state = 'building'`,
     [version.id],
   )
   if (rows[0]?.left !== false) return false
-  await ensureIndexes(runtime, version)
+  if (version.store === null) await ensureIndexes(runtime, version)
   const differences = await lastingDifferences(runtime, version)
   if (differences.length > 0) {
     const [first] = differences
@@ -35,9 +38,18 @@ export async function finishBuild(runtime: ViewRuntime, version: ViewVersion, ro
     await stopVersion(runtime, version.id, version.name, `${fault}; correct "row" or the SELECT`)
     return false
   }
-  const live = await switchTo(runtime, version.id)
+  const live = await switchSoon(runtime, version)
   if (live) log('info', `${version.name}: version ${version.version} is live`)
   return live
+}
+
+/** A table is drained while it is switched to; what is in another store may lack something of the moment, and has it the next. */
+async function switchSoon(runtime: ViewRuntime, { id, store }: ViewVersion): Promise<boolean> {
+  for (let tries = store === null ? 1 : 20; ; tries--) {
+    if (await switchTo(runtime, id)) return true
+    if (tries <= 1) return false
+    await runtime.clock.sleep(10 + Math.random() * 20)
+  }
 }
 
 /** What a sample shows twice: stopping a build needs a person, so what is over in a moment must not do it. */

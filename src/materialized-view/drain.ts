@@ -15,10 +15,10 @@ interface Batch {
 }
 
 /** What waiting cannot mend: a column, table, function or type that is not what it was, a right that was taken, and what the server's functions say themselves. */
-const schemaChanged = new Set(['42703', '42P01', '42883', '42804', '42704', '42846', '42501', 'HW001', 'HW002'])
+export const schemaChanged: ReadonlySet<string> = new Set(['42703', '42P01', '42883', '42804', '42704', '42846', '42501', 'HW001', 'HW002'])
 
 /** How often in a row such an error must show: while somebody changes the schema, one may show that is over in a moment. */
-const lastingTries = 3
+export const lastingTries = 3
 
 /** A full look at the marks at least this often; between, marks older than the last full look are passed over without reading them. */
 const fullLookMs = 1000

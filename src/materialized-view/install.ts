@@ -1,12 +1,15 @@
 import { installCapture } from '../change/capture.ts'
 import { quote } from '../database/identifier.ts'
 import { DefinitionError } from '../errors.ts'
-import { checkIndexes } from '../read-model/stored-table.ts'
+import type { Store } from '../read-model/store.ts'
+import { checkIndexes, isOrdered, type StoredTable, typeOf } from '../read-model/stored-table.ts'
 import { analyse } from './analysis/select-analysis.ts'
 import { ensureIndexes } from './build.ts'
+import { isKeyType } from './column-value.ts'
 import type { MaterializedView } from './materialized-view.ts'
-import { dropVersions, readVersions, register, sourcesOf, type ViewRuntime } from './registry.ts'
+import { dropVersions, readVersions, register, sourcesOf, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { checkRowNames } from './row-schema.ts'
+import { storedView } from './stored-view.ts'
 
 /**
  * Checks a view's definition against the database and puts it to work: finds or makes its version, makes the triggers of its sources write
@@ -18,7 +21,9 @@ export async function install(runtime: ViewRuntime, view: MaterializedView): Pro
   const name = view.readModelName
   const analysis = await database.transaction((transaction) => analyse(transaction, { name, schema, definition: view['~view'] }))
   checkRowNames(name, view['~view'].row, analysis.columns)
-  checkIndexes({ schema, table: name, columns: analysis.columns, key: view['~view'].key, indexes: view['~view'].indexes, view: 0 })
+  const table = { schema, table: name, columns: analysis.columns, key: view['~view'].key, indexes: view['~view'].indexes, view: 0 }
+  checkIndexes(table)
+  if (view['~view'].store) checkStorable(table, view['~view'].store)
   for (const line of analysis.advice) log('warn', `${name}: ${line}`)
   const registration = await register(runtime, view, analysis)
   if (registration.kind === 'older') {
@@ -42,10 +47,28 @@ export async function install(runtime: ViewRuntime, view: MaterializedView): Pro
   if (unfinished) await beginBuild(runtime, registration.id)
 }
 
+/**
+ * Refuses what only a table can do.
+ * @throws {DefinitionError} an index over contents; a key whose equal values have several texts
+ */
+function checkStorable(table: StoredTable, { description }: Store): void {
+  const search = Object.keys(table.indexes).find((index) => !isOrdered(table, index))
+  if (search !== undefined) {
+    throw new DefinitionError(
+      `${table.table}: index ${JSON.stringify(search)} searches contents, which ${description} does not: leave "store" out`,
+    )
+  }
+  const odd = table.key.find((column) => !isKeyType(typeOf(table, column)))
+  if (odd === undefined) return
+  throw new DefinitionError(
+    `${table.table}: the key column ${JSON.stringify(odd)} is ${typeOf(table, odd)}, by which ${description} cannot tell rows apart; select it as text`,
+  )
+}
+
 /** Indexes may be declared anew without building anything. */
 async function declareIndexes(runtime: ViewRuntime, id: number): Promise<void> {
   const version = (await readVersions(runtime.database, runtime.schema)).find((known) => known.id === id)
-  if (version) await ensureIndexes(runtime, version)
+  if (version && version.store === null) await ensureIndexes(runtime, version)
 }
 
 /** Enqueues every key and lets workers at them, in one step. */
@@ -64,13 +87,43 @@ export async function removeVersions(runtime: ViewRuntime, views: readonly numbe
   if (views.length === 0) return
   const { database, schema } = runtime
   const sources = await sourcesOf(database, schema, views)
+  const elsewhere = (await readVersions(database, schema)).filter(({ id }) => views.includes(id))
   await database.transaction((transaction) => dropVersions(transaction, schema, views))
   for (const source of sources) await installCapture(runtime, source)
+  for (const version of elsewhere) await dropStored(runtime, version)
+}
+
+/** Rows in another store go last: whoever still writes them finds that it lost. Nothing to do for a version in a table. */
+export async function dropStored(runtime: ViewRuntime, version: ViewVersion): Promise<void> {
+  if (version.store === null) return
+  const view = storedView(runtime, version)
+  try {
+    if (!view) throw new Error('no read model of this process is in that store')
+    await view.store.drop(view.model)
+  } catch (error) {
+    const { name, store } = version
+    const reason = error instanceof Error ? error.message : String(error)
+    runtime.log('warn', `${name}: the rows of version ${version.version} are left behind in ${store}: ${reason}`)
+  }
 }
 
 /** Names that tables of Headwater's own bear. */
 const taken = new Set([
-  ...['generation', 'command', 'read_model', 'view', 'map', 'source', 'mark', 'parked', 'complaint', 'due', 'migration'],
+  ...[
+    'generation',
+    'command',
+    'read_model',
+    'view',
+    'map',
+    'source',
+    'mark',
+    'parked',
+    'complaint',
+    'due',
+    'migration',
+    'view_store',
+    'view_batch',
+  ],
   ...[
     'event',
     'fence',

@@ -2,6 +2,7 @@ import { checkName } from '../database/identifier.ts'
 import { DefinitionError } from '../errors.ts'
 import type { Schema } from '../message/schema.ts'
 import type { Column, IndexedColumn, Indexes, KeyOf, Mode, ReadModel } from '../read-model/read-model.ts'
+import type { Store } from '../read-model/store.ts'
 
 /**
  * Which keys a changed row of a table touches: the column (or columns, in the key's order) of the changed row that holds the key; or SQL
@@ -17,6 +18,8 @@ export interface ViewDefinition {
   readonly indexes: Readonly<Record<string, readonly string[]>>
   readonly update: Mode
   readonly reads: readonly string[]
+  /** Undefined: a table in the write database. */
+  readonly store?: Store | undefined
 }
 
 /** A materialized view's definition, as {@link materializedView} makes it. */
@@ -33,6 +36,9 @@ export interface MaterializedView<Name extends string = string, Row = unknown, K
  * Any SELECT will do whose rows depend on their key's mapped rows alone: joins, lateral, aggregates, CTEs, set operations, views. What is
  * not separable by key (an outer LIMIT, a window that is not partitioned by the key), reads the clock, chance or the session, or reads a
  * table that `changedBy` does not name is refused by `start()`, by name.
+ *
+ * `store` keeps its rows elsewhere: they are soon there after each change, and whatever happens to the store or the process, no change is lost. Its
+ * rows, keys and order are the same in every store.
  *
  * `reads` names the tables behind functions that PostgreSQL cannot look into; it also says that you vouch for those functions.
  */
@@ -51,12 +57,19 @@ export function materializedView<
     readonly indexes?: Index
     readonly update?: Mode
     readonly reads?: readonly string[]
+    /** Where its rows live. Default: a table in the write database. */
+    readonly store?: Store | undefined
   },
 ): MaterializedView<Name, Row, KeyOf<Row, Key>, (IndexedColumn<Index> | Key) & Column<Row>> {
   checkName('materialized view', name)
   const key: readonly string[] = typeof definition.key === 'string' ? [definition.key] : definition.key
   if (key.length === 0)
     throw new DefinitionError(`materialized view ${name}: "key" names no column; name the column or columns that tell its rows apart`)
+  if (definition.store && definition.update === 'sync') {
+    throw new DefinitionError(
+      `materialized view ${name}: it cannot be "sync" in another store: only the write database takes part in the writer's transaction`,
+    )
+  }
   return {
     readModelName: name,
     '~reader': undefined as never,
@@ -68,6 +81,7 @@ export function materializedView<
       indexes: definition.indexes ?? {},
       update: definition.update ?? 'async',
       reads: definition.reads ?? [],
+      store: definition.store,
     },
   }
 }

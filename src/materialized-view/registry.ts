@@ -1,12 +1,14 @@
+import { createHash } from 'node:crypto'
 import type { Database, SqlClient, Transaction } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { lockClass } from '../database/migrate.ts'
 import type { Clock } from '../internal/clock.ts'
 import type { Log } from '../internal/log.ts'
 import type { Mode } from '../read-model/read-model.ts'
+import type { Store } from '../read-model/store.ts'
 import type { Analysis } from './analysis/select-analysis.ts'
 import type { MaterializedView, ViewDefinition } from './materialized-view.ts'
-import { viewSql } from './view-sql.ts'
+import { functionNames, storeSql, viewSql } from './view-sql.ts'
 
 export interface ViewRuntime {
   readonly database: Database
@@ -14,6 +16,8 @@ export interface ViewRuntime {
   readonly schema: string
   readonly clock: Clock
   readonly log: Log
+  /** The stores of the views that this process defines, by the view's name. */
+  readonly stores?: ReadonlyMap<string, Store> | undefined
 }
 
 export type VersionState = 'installing' | 'building' | 'live' | 'previous' | 'stopped'
@@ -37,6 +41,12 @@ export interface ViewVersion {
   readonly state: VersionState
   readonly error: string | null
   readonly table: string
+  /** What the store that holds its rows says it is; null: the table of the write database. */
+  readonly store: string | null
+  /** Of a version in another store: its rows are being written anew, and do not serve. */
+  readonly filling: boolean
+  /** Of a version in another store: why it does not get on. It is tried again. */
+  readonly trouble: string | null
   readonly shape: VersionShape
   readonly keysTotal: number | null
   readonly buildStartedAt: string | null
@@ -51,10 +61,12 @@ export interface ViewVersion {
 /** Every version of every view in the database, oldest first. */
 export async function readVersions(client: SqlClient, schema: string): Promise<readonly ViewVersion[]> {
   const { rows } = await client.query<ViewVersion>(
-    `select v.id, v.name, v.version, v.fingerprint, v.mode, v.state, v.error, v.table_name as "table", v.shape, v.keys_total as "keysTotal",
+    `select v.id, v.name, v.version, v.fingerprint, v.mode, v.state, v.error, v.table_name as "table", v.store,
+       coalesce(t.filling, false) as filling, t.trouble, v.shape, v.keys_total as "keysTotal",
        v.build_started_at as "buildStartedAt", v.built_at as "builtAt", coalesce(r.active = v.id, false) as active, r.seen_at as "seenAt",
        exists (select from ${quote(schema)}.map m where m.view = v.id) or v.shape -> 'sources' = '[]' as watched
-     from ${quote(schema)}.view v join ${quote(schema)}.read_model r on r.name = v.name order by v.name, v.version`,
+     from ${quote(schema)}.view v join ${quote(schema)}.read_model r on r.name = v.name
+     left join ${quote(schema)}.view_store t on t.view = v.id order by v.name, v.version`,
     [],
     { prepare: true },
   )
@@ -83,7 +95,8 @@ export async function register(runtime: ViewRuntime, view: MaterializedView, ana
       [name],
     )
     const versions = (await readVersions(transaction, schema)).filter((version) => version.name === name)
-    const known = versions.findLast(({ fingerprint, watched }) => watched && fingerprint === analysis.fingerprint)
+    const wanted = fingerprintOf(view['~view'], analysis)
+    const known = versions.findLast(({ fingerprint, watched }) => watched && fingerprint === wanted)
     if (!known) return await create(transaction, schema, view, analysis, versions)
     const newest = versions.findLast(({ active }) => active)
     if (newest && newest.version > known.version) return { kind: 'older', version: known.version, active: newest.version }
@@ -108,15 +121,16 @@ async function create(
   const definition = view['~view']
   const version = (versions.at(-1)?.version ?? 0) + 1
   const table = `${view.readModelName}_v${version}`
-  const sql = viewSql(schema, table, analysis)
-  await transaction.query(sql.createTable)
+  const store = definition.store?.description ?? null
+  const sql = store === null ? viewSql(schema, table, analysis) : storeSql(schema, analysis)
+  if (store === null) await transaction.query(sql.createTable)
   const { rows } = await transaction.query<{ id: number }>(
-    `insert into ${quote(schema)}.view (name, version, fingerprint, mode, state, table_name, shape, echo, select_sql, refresh_sql, enqueue_sql, difference_sql, range_sql)
-     values ($1, $2, $3, $4, 'installing', $5, $6::jsonb, $7, $8, $9, $10, $11, $12) returning id`,
+    `insert into ${quote(schema)}.view (name, version, fingerprint, mode, state, table_name, shape, echo, select_sql, refresh_sql, enqueue_sql, difference_sql, range_sql, store)
+     values ($1, $2, $3, $4, 'installing', $5, $6::jsonb, $7, $8, $9, $10, $11, $12, $13) returning id`,
     [
       view.readModelName,
       version,
-      analysis.fingerprint,
+      fingerprintOf(definition, analysis),
       definition.update,
       table,
       shapeOf(definition, analysis),
@@ -126,9 +140,11 @@ async function create(
       sql.enqueue,
       sql.difference,
       sql.range,
+      store,
     ],
   )
   const id = rows[0]?.id ?? 0
+  if (store !== null) await transaction.query(`insert into ${quote(schema)}.view_store (view) values ($1)`, [id])
   for (const text of sql.functions(id)) await transaction.query(text)
   await writeMaps(transaction, schema, id, analysis, sql.expand)
   // Versions that never came to serve make way: their successor is here.
@@ -136,6 +152,14 @@ async function create(
     .filter(({ active, state }) => !active && (state === 'installing' || state === 'building' || state === 'stopped'))
     .map((old) => old.id)
   return { kind: 'new', id, version, replaced }
+}
+
+/** In another store the rows hold the texts by which indexes order them, so that other indexes are another version; in a table they are not. */
+function fingerprintOf({ store, indexes }: ViewDefinition, { fingerprint }: Analysis): string {
+  if (!store) return fingerprint
+  return createHash('sha256')
+    .update(JSON.stringify([fingerprint, store.description, Object.entries(indexes)]))
+    .digest('hex')
 }
 
 async function writeMaps(
@@ -195,9 +219,7 @@ export async function dropVersions(client: SqlClient, schema: string, views: rea
   )
   await client.query(`delete from ${quote(schema)}.mark where view = any ($1::int[])`, [views])
   for (const { id, table_name } of rows) {
-    await client.query(
-      `drop function if exists ${quote(schema)}.bucket_${id}(text), ${quote(schema)}.lock_${id}(text[]), ${quote(schema)}.recompute_${id}(text[])`,
-    )
+    await client.query(`drop function if exists ${functionNames(schema, id).join(', ')}`)
     await client.query(`drop table if exists ${quote(schema)}.${quote(table_name)}`)
   }
 }

@@ -2,6 +2,7 @@ import { quote } from '../database/identifier.ts'
 import { DatabaseError, DefinitionError, InvalidInputError } from '../errors.ts'
 import { memberNames, parse, type Schema } from '../message/schema.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
+import { storedView } from './stored-view.ts'
 
 /**
  * Refuses a row schema that names what the SELECT does not give, where the schema's library can list its names.
@@ -19,8 +20,8 @@ export function checkRowNames(name: string, row: Schema, columns: readonly { rea
 /** What is wrong with the first row by its schema, or undefined: types are the schema author's word, and this catches a wrong one early. */
 export async function firstRowFault(runtime: ViewRuntime, version: ViewVersion, row: Schema): Promise<string | undefined> {
   try {
-    const { rows } = await runtime.database.query(`select * from ${quote(runtime.schema)}.${quote(version.table)} limit 1`)
-    if (rows[0] !== undefined) await parse(`${version.name}: a row`, row, rows[0])
+    const first = await firstRow(runtime, version)
+    if (first !== undefined) await parse(`${version.name}: a row`, row, first)
     return undefined
   } catch (error) {
     if (error instanceof InvalidInputError) return error.message
@@ -28,4 +29,13 @@ export async function firstRowFault(runtime: ViewRuntime, version: ViewVersion, 
     if (error instanceof DatabaseError && error.sqlState === '22003') return undefined
     throw error
   }
+}
+
+async function firstRow(runtime: ViewRuntime, version: ViewVersion): Promise<unknown> {
+  if (version.store === null) {
+    return (await runtime.database.query(`select * from ${quote(runtime.schema)}.${quote(version.table)} limit 1`)).rows[0]
+  }
+  const view = storedView(runtime, version)
+  const first = (await view?.store.range(view.model, { index: undefined, from: '', to: '\u{10ffff}', reverse: false, limit: 1 }))?.rows[0]
+  return first && JSON.parse(first.row)
 }

@@ -1,10 +1,6 @@
 import { quote } from '../database/identifier.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
-
-export interface RowDifference {
-  readonly key: string
-  readonly kind: 'missing' | 'surplus' | 'different'
-}
+import { type RowDifference, verifyStored } from './store-verify.ts'
 
 interface Compared {
   readonly checked: number
@@ -24,6 +20,7 @@ export async function verify(
   version: ViewVersion,
   options: { readonly sample?: number; readonly keys?: readonly string[] } = {},
 ): Promise<{ keysChecked: number; differences: readonly RowDifference[] }> {
+  if (version.store !== null) return await verifyStored(runtime, version, options)
   const differences: RowDifference[] = []
   const unsure: string[] = []
   let keysChecked = 0

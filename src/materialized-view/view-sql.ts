@@ -1,5 +1,6 @@
 import { quote } from '../database/identifier.ts'
 import { lockClass } from '../database/migrate.ts'
+import { looseType } from '../read-model/stored-table.ts'
 import type { Analysis } from './analysis/select-analysis.ts'
 
 /** The statements that keep one version of a view: stored beside it, run inside the database with every setting pinned. */
@@ -27,12 +28,7 @@ interface Shape {
 }
 
 export function viewSql(schema: string, table: string, analysis: Analysis): ViewSql {
-  const shape: Shape = {
-    select: analysis.select,
-    table: `${quote(schema)}.${quote(table)}`,
-    columns: analysis.columns.map(({ name }) => name),
-    key: analysis.key,
-  }
+  const shape = shapeOf(schema, table, analysis)
   return {
     createTable: createTable(shape, analysis),
     refresh: refresh(shape),
@@ -42,6 +38,48 @@ export function viewSql(schema: string, table: string, analysis: Analysis): View
     range: range(schema, shape),
     expand: analysis.sources.map((source) => (source.map.kind === 'sql' ? expand(shape, source.map) : null)),
   }
+}
+
+/** The same of a version whose rows are in another store: there is no table, and rows are handed out instead of written. */
+export function storeSql(schema: string, analysis: Analysis): ViewSql {
+  const shape = shapeOf(schema, '', analysis)
+  return {
+    createTable: '',
+    refresh: '',
+    functions: (id) => [
+      keyFunction(schema, shape, id),
+      rowsFunction(schema, shape, analysis, id, 'few'),
+      rowsFunction(schema, shape, analysis, id, 'many'),
+      keysFunction(schema, shape, id),
+      boundsFunction(schema, shape, id),
+    ],
+    enqueue: enqueueKeys(schema, shape),
+    difference: '',
+    range: '',
+    expand: analysis.sources.map((source) => (source.map.kind === 'sql' ? expand(shape, source.map) : null)),
+  }
+}
+
+function shapeOf(schema: string, table: string, analysis: Analysis): Shape {
+  return {
+    select: analysis.select,
+    table: `${quote(schema)}.${quote(table)}`,
+    columns: analysis.columns.map(({ name }) => name),
+    key: analysis.key,
+  }
+}
+
+/** The names of the functions that a version has, with their parameters. */
+export function functionNames(schema: string, id: number): readonly string[] {
+  const names = [`bucket_${id}(text)`, `lock_${id}(text[])`, `recompute_${id}(text[])`]
+  const ofStore = [
+    `rows_few_${id}(text[], boolean)`,
+    `rows_many_${id}(text[], boolean)`,
+    `keys_${id}(text, text)`,
+    `bounds_${id}(integer)`,
+    `key_${id}(text)`,
+  ]
+  return [...names, ...ofStore].map((name) => `${quote(schema)}.${name}`)
 }
 
 /** Room on each page lets an update stay on it and leave the indexes alone. */
@@ -145,6 +183,76 @@ function enqueue(schema: string, shape: Shape): string {
   select $1, $2, $3, 0, array_agg(k order by n) from (
     select ${keyText(shape, 's')} as k, row_number() over (order by ${keyNames(shape, 's')}) as n from (${keys(`(${shape.select})`, 'q')} union ${keys(shape.table, 't')}) s) s
   group by (n - 1) / 500`
+}
+
+function enqueueKeys(schema: string, shape: Shape): string {
+  return `insert into ${quote(schema)}.mark (view, lane, xid, map, keys)
+  select $1, $2, $3, 0, array_agg(k order by n) from (
+    select ${canonicalText(shape, 'q')} as k, row_number() over (order by ${keyNames(shape, 'q')}) as n from (${shape.select}) q where ${keyNotNull(shape, 'q')}) s
+  group by (n - 1) / 500`
+}
+
+/** One text for equal values: a store knows keys by their text. */
+function canonicalColumn({ type }: Shape['key'][number], value: string): string {
+  return looseType(type) === 'numeric' ? `trim_scale(${value})::text` : `${value}::text`
+}
+
+function canonicalText({ key }: Shape, row: string): string {
+  const texts = key.map((part) => canonicalColumn(part, `${row}.${quote(part.column)}`))
+  return texts.length === 1 ? (texts[0] ?? '') : `jsonb_build_array(${texts.join(', ')})::text`
+}
+
+const pins = `set search_path = pg_catalog, pg_temp set row_security = off set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres'
+set extra_float_digits = 1 set bytea_output = 'hex' set default_text_search_config = 'pg_catalog.english' set jit = off`
+
+/** The text of a key as a store has it, of any text of the key. Runs inside functions that pin the settings. */
+function keyFunction(schema: string, shape: Shape, id: number): string {
+  const texts = shape.key.map((part, i) => canonicalColumn(part, `(${keyValue(shape, '$1', i)})`))
+  const whole = texts.length === 1 ? texts[0] : `jsonb_build_array(${texts.join(', ')})::text`
+  return `create or replace function ${quote(schema)}.key_${id}(text) returns text language sql stable as $body$ select ${whole} $body$`
+}
+
+/**
+ * The rows of some keys in one snapshot: for each key its text, whether there is a row, and, if asked, whether a mark or a parked key may explain what
+ * a store has instead; then the row. Few keys have a plan that is kept, many are planned for.
+ */
+function rowsFunction(schema: string, shape: Shape, analysis: Analysis, id: number, size: 'few' | 'many'): string {
+  const s = quote(schema)
+  const columns = analysis.columns.map(({ name, type }) => `${quote(name)} ${type}`)
+  const waiting = `case when $2 then exists (select from ${s}.mark m where m.view = ${id} and (m.map <> 0 or exists (select from unnest(m.keys) u where ${s}.key_${id}(u) = c.k)))
+      or exists (select from ${s}.parked p where p.view = ${id} and p.key = c.k) else false end`
+  const body = `with q as materialized (select q.*, ${canonicalText(shape, 'q')} as "headwater text" from (${shape.select}) q where ${amongKeys(shape, 'q', '$1')})
+    select c.k, q."headwater text" is not null, ${waiting}, ${shape.columns.map((column) => `q.${quote(column)}`).join(', ')}
+    from (select distinct ${s}.key_${id}(u) as k from unnest($1) u) c left join q on q."headwater text" = c.k`
+  const plan = size === 'few' ? ' set enable_seqscan = off set plan_cache_mode = force_generic_plan' : ''
+  const run = size === 'few' ? `return query ${body};` : `return query execute $query$${body}$query$ using $1, $2;`
+  return `create or replace function ${s}.rows_${size}_${id}(text[], boolean)
+returns table ("headwater key" text, "headwater found" boolean, "headwater waiting" boolean, ${columns.join(', ')})
+language plpgsql volatile security definer ${pins}${plan} as $body$
+#variable_conflict use_column
+begin
+  ${run}
+end $body$`
+}
+
+/** The keys of the SELECT in a range (lo, hi]; null: no bound. */
+function keysFunction(schema: string, shape: Shape, id: number): string {
+  const bound = (text: string) => `row(${shape.key.map((_column, i) => keyValue(shape, text, i)).join(', ')})`
+  const tuple = `row(${keyNames(shape, 'q')})`
+  return `create or replace function ${quote(schema)}.keys_${id}(text, text) returns setof text language plpgsql volatile security definer ${pins} as $body$
+begin
+  return query execute $query$select ${canonicalText(shape, 'q')} from (${shape.select}) q where ${keyNotNull(shape, 'q')}
+    and ($1 is null or ${tuple} > ${bound('$1')}) and ($2 is null or ${tuple} <= ${bound('$2')})$query$ using $1, $2;
+end $body$`
+}
+
+/** Every so-manieth key of the SELECT, in order. */
+function boundsFunction(schema: string, shape: Shape, id: number): string {
+  return `create or replace function ${quote(schema)}.bounds_${id}(integer) returns setof text language plpgsql volatile security definer ${pins} as $body$
+begin
+  return query execute $query$select s.k from (select ${canonicalText(shape, 'q')} as k, row_number() over (order by ${keyNames(shape, 'q')}) as n
+    from (${shape.select}) q where ${keyNotNull(shape, 'q')}) s where s.n % $1 = 0 order by s.n$query$ using $1;
+end $body$`
 }
 
 function compare(schema: string, shape: Shape, view: string, condition: (row: string) => string): string {

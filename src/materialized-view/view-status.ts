@@ -1,6 +1,7 @@
 import { quote } from '../database/identifier.ts'
 import type { BuildProgress, ReadModelState, ReadModelStatus } from '../read-model/read-model.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
+import { storedView } from './stored-view.ts'
 
 interface Size {
   readonly rows: number
@@ -33,7 +34,7 @@ async function statusOf(
 ): Promise<ReadModelStatus> {
   const building = own.findLast(({ state }) => state === 'building' || state === 'installing')
   const count = counts.get(shown.id)
-  const table = await sizeOf(runtime, `${quote(runtime.schema)}.${quote(shown.table)}`)
+  const table = await sizeOfRows(runtime, shown)
   const sources = []
   for (const { table: source } of shown.shape.sources) {
     const size = await sizeOf(runtime, source)
@@ -52,7 +53,7 @@ async function statusOf(
     sources,
     build: building && progressOf(runtime, building, counts.get(building.id)),
     builtInMs: shown.builtAt && shown.buildStartedAt ? Math.round(Date.parse(shown.builtAt) - Date.parse(shown.buildStartedAt)) : undefined,
-    error: own.find(({ state }) => state === 'stopped')?.error ?? undefined,
+    error: own.find(({ state }) => state === 'stopped')?.error ?? own.find(({ trouble }) => trouble !== null)?.trouble ?? undefined,
     advice: shown.shape.advice,
   }
 }
@@ -60,7 +61,7 @@ async function statusOf(
 function stateOf(shown: ViewVersion, building: ViewVersion | undefined, defined: boolean): ReadModelState {
   if (!defined) return 'orphaned'
   if (shown.state === 'stopped') return 'stopped'
-  if (!shown.active) return 'building'
+  if (!shown.active || shown.filling) return 'building'
   return building ? 'rebuilding' : 'live'
 }
 
@@ -95,6 +96,14 @@ async function readCounts(runtime: ViewRuntime): Promise<ReadonlyMap<number, Cou
     { prepare: true },
   )
   return new Map(rows.map((row) => [row.view, row]))
+}
+
+/** What the rows of a version take up. A store that is down says nothing, and does not keep the rest from being told. */
+async function sizeOfRows(runtime: ViewRuntime, version: ViewVersion): Promise<Size> {
+  if (version.store === null) return await sizeOf(runtime, `${quote(runtime.schema)}.${quote(version.table)}`)
+  const view = storedView(runtime, version)
+  const size = await view?.store.size?.(view.model).catch(() => undefined)
+  return size ?? { rows: 0, bytes: 0 }
 }
 
 /** Rows (counted where that is quick, else as the statistics say) and bytes with indexes. */

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { changedSources, installCapture, refreshLeaves } from '../change/capture.ts'
 import { quote } from '../database/identifier.ts'
 import { Wake } from '../internal/wake.ts'
@@ -6,12 +7,16 @@ import { finishBuild } from './build.ts'
 import { Drain } from './drain.ts'
 import { readVersions, stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { dropIdleMarks, retireOrphans, retireVersions } from './retire.ts'
+import { StoreDrain } from './store-drain.ts'
+import { storedView } from './stored-view.ts'
 
 export interface WorkerOptions {
   /** The views this process defines, and the schemas of their rows. */
   readonly rows: ReadonlyMap<string, Schema>
   readonly pollIntervalMs: number
   readonly rollbackWindowMs: number
+  /** False: this process only looks at versions and lags, and leaves all work to others. Default true. */
+  readonly works?: boolean
   /** Rung after each batch; default: one of its own. */
   readonly progress?: Wake
   /** More to do every two seconds. */
@@ -39,7 +44,9 @@ export class ViewWorker {
   readonly #stop = new AbortController()
   #versions: readonly ViewVersion[] = []
   #lags: ReadonlyMap<number, number> = new Map()
-  readonly #drains = new Map<number, Drain>()
+  readonly #drains = new Map<number, Drain | StoreDrain>()
+  /** Under which name this process works on views in other stores. */
+  readonly #who = randomUUID()
   #maintainedAt = Number.NEGATIVE_INFINITY
   #loop: Promise<void> | undefined
   #finishing: Promise<unknown> = Promise.resolve()
@@ -90,14 +97,22 @@ export class ViewWorker {
       await this.refresh()
       const pending = await this.#pending()
       const own = this.#own()
-      const busy = own.filter(({ id }) => pending.some(({ view, waiting }) => view === id && waiting))
-      await Promise.all(busy.map((version) => this.#drain(version).run(this.#stop.signal)))
+      const busy = own.filter(({ id, filling }) => filling || pending.some(({ view, waiting }) => view === id && waiting))
       const building = own.filter(({ state }) => state === 'building')
-      for (const version of building) await finishBuild(this.#runtime, version, this.#options.rows.get(version.name))
+      if (this.#works) {
+        await Promise.all(busy.map((version) => this.#drain(version)?.run(this.#stop.signal)))
+        for (const version of building) await finishBuild(this.#runtime, version, this.#options.rows.get(version.name))
+      }
       if (busy.length === 0 && building.length === 0) return
       if (this.#stop.signal.aborted) return
-      if (busy.length > 0 || building.length > 0) await new Promise((resolve) => setImmediate(resolve))
+      // Another process may be at it.
+      if (!this.#works || busy.some(({ store }) => store !== null)) await this.#runtime.clock.sleep(10, this.#stop.signal)
+      else await new Promise((resolve) => setImmediate(resolve))
     }
+  }
+
+  get #works(): boolean {
+    return this.#options.works !== false
   }
 
   async #run(): Promise<void> {
@@ -122,12 +137,13 @@ export class ViewWorker {
       await this.#maintain()
     }
     const pending = await this.#pending()
+    // Others do the work: whoever waits here for a read model is told to look again.
+    if (!this.#works) return this.progress.ring()
     for (const version of this.#own()) {
+      const drain = this.#drain(version)
+      if (!drain) continue
       const waiting = pending.some((entry) => entry.view === version.id && entry.waiting)
-      if (waiting)
-        void this.#drain(version)
-          .run(this.#stop.signal)
-          .then(() => this.#finish(version))
+      if (waiting || (drain instanceof StoreDrain && drain.isDue)) void drain.run(this.#stop.signal).then(() => this.#finish(version))
       else this.#finish(version)
     }
   }
@@ -147,10 +163,14 @@ export class ViewWorker {
     return this.#versions.filter(({ name, state }) => names.has(name) && (state === 'building' || state === 'live' || state === 'previous'))
   }
 
-  #drain(version: ViewVersion): Drain {
+  /** Undefined: its rows are in a store that this process does not know. */
+  #drain(version: ViewVersion): Drain | StoreDrain | undefined {
     const known = this.#drains.get(version.id)
     if (known) return known
-    const made = new Drain(this.#runtime, version, () => this.progress.ring())
+    const onBatch = () => this.progress.ring()
+    const view = storedView(this.#runtime, version)
+    if (version.store !== null && !view) return undefined
+    const made = view ? new StoreDrain(this.#runtime, view, this.#who, onBatch) : new Drain(this.#runtime, version, onBatch)
     this.#drains.set(version.id, made)
     return made
   }
@@ -174,11 +194,17 @@ export class ViewWorker {
   }
 
   async #maintain(): Promise<void> {
-    const { database, schema, log } = this.#runtime
+    const { database, schema } = this.#runtime
     await this.refresh()
     await database.query(`update ${quote(schema)}.read_model set seen_at = clock_timestamp() where name = any ($1::text[])`, [
       [...this.#options.rows.keys()],
     ])
+    if (this.#works) await this.#tidy()
+    await this.#options.onMaintenance?.()
+  }
+
+  async #tidy(): Promise<void> {
+    const { database, schema, log } = this.#runtime
     const { rows } = await database.query<{ name: string; message: string; times: number }>(
       `with c as (delete from ${quote(schema)}.complaint returning view, message)
        select v.name, c.message, count(*) as times from c join ${quote(schema)}.view v on v.id = c.view group by 1, 2`,
@@ -189,7 +215,6 @@ export class ViewWorker {
     await dropIdleMarks(this.#runtime)
     await retireOrphans(this.#runtime, [...this.#options.rows.keys()])
     await retireVersions(this.#runtime, this.#options.rollbackWindowMs)
-    await this.#options.onMaintenance?.()
   }
 
   /** A table that was altered, attached, rewritten or robbed of its triggers: capture is installed anew and every key selected again. */

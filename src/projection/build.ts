@@ -3,8 +3,9 @@ import { lockClass } from '../database/migrate.ts'
 import { DatabaseError } from '../errors.ts'
 import { publicSelect } from './member-types.ts'
 import type { OwnProjection } from './own-projection.ts'
-import { type ProjectionRuntime, type ProjectionVersion, readProjections, stopProjection } from './registry.ts'
+import { type ProjectionRuntime, type ProjectionVersion, readProjections, stopProjection, storedModel } from './registry.ts'
 import { verify } from './verify.ts'
+import { versionDifferences } from './version-differences.ts'
 
 const sampleSize = 200
 
@@ -33,6 +34,7 @@ export async function beginAgain(runtime: ProjectionRuntime, version: Projection
 export async function finishBuild(runtime: ProjectionRuntime, own: OwnProjection): Promise<boolean> {
   const { log } = runtime
   const { version, store, model } = own
+  const { position: head } = await runtime.eventLog.head()
   await store.index?.(model)
   const { differences } = await verify(runtime, own, { sample: sampleSize })
   const [first] = differences
@@ -41,9 +43,25 @@ export async function finishBuild(runtime: ProjectionRuntime, own: OwnProjection
     await stopProjection(runtime, version, 'not_verified', reason)
     return false
   }
+  // Other ranges of keys may be folded by others, who are not there yet.
+  const { checkpoint } = await store.load(model, [])
+  if (!checkpoint || checkpoint.position < head) return false
+  await showDifferences(runtime, own)
   const live = await switchTo(runtime, version)
   if (live) log('info', `${version.name}: version ${version.version} is live`)
   return live
+}
+
+/** What queries will answer otherwise, for a person to look at. */
+async function showDifferences(runtime: ProjectionRuntime, own: OwnProjection): Promise<void> {
+  const versions = await readProjections(runtime.database, runtime.schema)
+  const old = versions.find(({ name, active }) => active && name === own.version.name)
+  if (!old || old.id === own.version.id || old.store !== null) return
+  const { examples, ...counts } = await versionDifferences({ store: runtime.store, model: storedModel(runtime.schema, old) }, own)
+  runtime.log('info', `${own.version.name}: version ${own.version.version} beside version ${old.version}`, {
+    ...counts,
+    example: examples[0],
+  })
 }
 
 /**
@@ -60,15 +78,18 @@ export async function switchTo(runtime: ProjectionRuntime, version: ProjectionVe
       const versions = (await readProjections(transaction, schema)).filter(({ name }) => name === version.name)
       const next = versions.find(({ id }) => id === version.id)
       const old = versions.find(({ active }) => active)
-      if (!next || next.active || (next.state !== 'building' && next.state !== 'previous')) return next?.active === true && (await settled(transaction, s, next))
+      if (!next || next.active || (next.state !== 'building' && next.state !== 'previous'))
+        return next?.active === true && (await settled(transaction, s, next))
       // The public name is locked against its readers first: a checkpoint is held for as short as can be, since appends may wait for it.
       await publish(transaction, s, schema, next)
       if (old && (await behind(transaction, s, next.id, old.id))) throw new Behind()
-      await transaction.query(`update ${s}.projection set state = 'previous', retired_at = clock_timestamp() where name = $1 and id <> $2 and state = 'live'`, [
-        next.name,
-        next.id,
+      await transaction.query(
+        `update ${s}.projection set state = 'previous', retired_at = clock_timestamp() where name = $1 and id <> $2 and state = 'live'`,
+        [next.name, next.id],
+      )
+      await transaction.query(`update ${s}.projection set retired_at = clock_timestamp() where id = $1 and retired_at is null`, [
+        old?.id ?? 0,
       ])
-      await transaction.query(`update ${s}.projection set retired_at = clock_timestamp() where id = $1 and retired_at is null`, [old?.id ?? 0])
       await transaction.query(
         `update ${s}.projection set state = 'live', retired_at = null, error = null, error_code = null, built_at = coalesce(built_at, clock_timestamp()) where id = $1`,
         [next.id],
@@ -91,7 +112,10 @@ type Client = Parameters<Parameters<ProjectionRuntime['database']['transaction']
 /** A version that is the one queries read, and was only built anew. */
 async function settled(transaction: Client, s: string, { id, state }: ProjectionVersion): Promise<boolean> {
   if (state === 'building') {
-    await transaction.query(`update ${s}.projection set state = 'live', built_at = clock_timestamp(), error = null, error_code = null where id = $1`, [id])
+    await transaction.query(
+      `update ${s}.projection set state = 'live', built_at = clock_timestamp(), error = null, error_code = null where id = $1`,
+      [id],
+    )
   }
   return true
 }

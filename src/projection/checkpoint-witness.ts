@@ -12,10 +12,13 @@ export async function checkWitness(eventLog: EventLog, name: string, checkpoint:
   const [event] = await eventLog.read({ after: position - 1, limit: 1 })
   const accept = `readModel('${name}').accept() folds it again from the log as it is now`
   if (!event) {
-    throw new LogMismatchError(`${name}: its checkpoint is at position ${position}, which the log does not have: the log was restored or replaced; ${accept}`, {
-      position,
-      eventId,
-    })
+    throw new LogMismatchError(
+      `${name}: its checkpoint is at position ${position}, which the log does not have: the log was restored or replaced; ${accept}`,
+      {
+        position,
+        eventId,
+      },
+    )
   }
   if (event.position === position && (eventId === null || event.id === eventId)) return
   throw new LogMismatchError(

@@ -4,7 +4,7 @@ import type { Schema } from '../message/schema.ts'
 import { keyOf, keyText } from '../read-model/key-text.ts'
 import { indexText } from '../read-model/order-text.ts'
 import type { Parked } from '../read-model/store.ts'
-import type { Handler, Projection } from './projection.ts'
+import type { Handler, ProjectionDefinition } from './projection-definition.ts'
 import { freeze, rowValue } from './row-value.ts'
 import { withheld } from './withheld.ts'
 
@@ -43,11 +43,10 @@ export interface Routed {
 /** A key with nothing in it. */
 export const nothing: Entry = { row: undefined, position: 0, version: null, parked: undefined }
 
-export function foldingOf(projection: Projection): Folding {
-  const { from, on, key, update, row, indexes } = projection['~projection']
+export function foldingOf(name: string, { from, on, key, update, row, indexes }: ProjectionDefinition): Folding {
   const [only] = from
   return {
-    name: projection.readModelName,
+    name,
     sources: new Map(from.map((source) => [source.aggregateName, source])),
     handlers: new Map(Object.entries(on)),
     key,
@@ -121,7 +120,8 @@ export function step(
   const made = call(handler, entry.row, event, key)
   // Where versions are checked, an event that leaves the row is remembered too, or the next one would not seem to follow.
   if (made === undefined) return folding.consecutive && entry.row ? { row: entry.row, ...at, parked: undefined } : entry
-  if (made === null) return { row: undefined, ...at, parked: undefined }
+  // What a store remembers of a row that is gone is its own affair, so its version is not compared with what comes.
+  if (made === null) return { row: undefined, position: at.position, version: null, parked: undefined }
   if (made !== entry.row) checkRow(folding, made, key)
   return { row: made as object, ...at, parked: undefined }
 }
@@ -132,9 +132,12 @@ function call(handler: (row: unknown, event: unknown, key: unknown) => unknown, 
     return handler(row, event, handler.length === 1 || handler.length === 2 ? undefined : keyOf(key))
   } catch (error) {
     if (!(error instanceof TypeError) || !/read only|not extensible|Cannot (add|delete|assign|redefine)/.test(error.message)) throw error
-    throw new HandlerError(`the handler changed what it was given (${error.message}); return a new row instead: { ...row, member: value }`, {
-      cause: error,
-    })
+    throw new HandlerError(
+      `the handler changed what it was given (${error.message}); return a new row instead: { ...row, member: value }`,
+      {
+        cause: error,
+      },
+    )
   }
 }
 

@@ -1,5 +1,5 @@
-import type { Event } from '../message/event.ts'
 import type { EventLog } from '../log/log.ts'
+import type { Event } from '../message/event.ts'
 import { type Folding, type Routed, route } from './fold.ts'
 
 /** Above so many keys one reading of the log is quicker than a stream for each. */

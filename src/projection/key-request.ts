@@ -1,7 +1,15 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { canonicalJson } from '../internal/json.ts'
-import { type Batch, type Checkpoint, type Partitions, partitionOf, type RowChange, type Store, type StoredModel } from '../read-model/store.ts'
+import {
+  type Batch,
+  type Checkpoint,
+  type Partitions,
+  partitionOf,
+  type RowChange,
+  type Store,
+  type StoredModel,
+} from '../read-model/store.ts'
 import { type Entry, type Folding, nothing } from './fold.ts'
 import { keyEvents } from './key-events.ts'
 import type { ProjectionRuntime, ProjectionVersion } from './registry.ts'
@@ -45,6 +53,8 @@ interface Owner {
   readonly partitions: Partitions
   readonly checkpoint: Checkpoint
   readonly skipped: Set<string>
+  /** Where the checkpoint is now; appends move that of a sync projection at any time. */
+  readonly reload: () => Promise<Checkpoint | null>
 }
 
 /**
@@ -56,7 +66,7 @@ export async function handleRequests(owner: Owner, requests: readonly KeyRequest
   for (const request of requests) {
     if (request.key !== null && !owns(owner, request.key)) continue
     try {
-      const { keys, outcome } = await handle(owner, request)
+      const { keys, outcome } = await handleUntilKept(owner, request)
       touched.push(...keys)
       await close(owner, request, outcome)
     } catch (error) {
@@ -67,8 +77,21 @@ export async function handleRequests(owner: Owner, requests: readonly KeyRequest
   return touched
 }
 
+const lost = 'another process owns it now'
+const triesMax = 100
+
+/** Appends move the checkpoint of a sync projection whenever they like; between two of them there is room. */
+async function handleUntilKept(owner: Owner, request: KeyRequest): Promise<{ keys: readonly string[]; outcome: string }> {
+  for (let tries = 1; ; tries++) {
+    const checkpoint = tries === 1 ? owner.checkpoint : ((await owner.reload()) ?? owner.checkpoint)
+    const handled = await handle({ ...owner, checkpoint }, request)
+    if (handled.outcome !== lost || !owner.folding.sync || tries >= triesMax) return handled
+  }
+}
+
 async function handle(owner: Owner, { action, key, reason }: KeyRequest): Promise<{ keys: readonly string[]; outcome: string }> {
-  const keys = key === null ? ((await owner.store.parked?.(owner.model)) ?? []).map((parked) => parked.key).filter((one) => owns(owner, one)) : [key]
+  const keys =
+    key === null ? ((await owner.store.parked?.(owner.model)) ?? []).map((parked) => parked.key).filter((one) => owns(owner, one)) : [key]
   if (keys.length === 0) return { keys, outcome: 'done' }
   const { rows } = await owner.store.load(owner.model, keys)
   const entries = new Map<string, Entry>(keys.map((one) => [one, nothing]))
@@ -95,7 +118,7 @@ async function refold(
     for (const one of routed) for (const key of one.keys) folded.set(key, foldNext(owner, folded.get(key) ?? nothing, key, one))
   }
   const batch = difference(owner, stored, folded)
-  if ((await owner.store.apply(owner.model, batch)) === 'lost') return { keys: [...stored.keys()], outcome: 'another process owns it now' }
+  if ((await owner.store.apply(owner.model, batch)) === 'lost') return { keys: [...stored.keys()], outcome: lost }
   const still = [...folded.values()].find(({ parked }) => parked)?.parked
   return { keys: [...stored.keys()], outcome: still ? `parked again at position ${still.position}: ${still.reason}` : 'done' }
 }

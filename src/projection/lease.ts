@@ -52,7 +52,12 @@ export async function takeRange(
 }
 
 /** Gives a range back, so that another process takes it at once. */
-export async function giveRange(client: SqlClient, schema: string, range: { readonly projection: number; readonly first: number }, owner: string): Promise<void> {
+export async function giveRange(
+  client: SqlClient,
+  schema: string,
+  range: { readonly projection: number; readonly first: number },
+  owner: string,
+): Promise<void> {
   await client.query(
     `update ${quote(schema)}.checkpoint set owner = null, lease_until = clock_timestamp() where projection = $1 and first = $2 and owner = $3`,
     [range.projection, range.first, owner],

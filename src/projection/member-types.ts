@@ -16,7 +16,10 @@ export function memberTypes(schema: Schema): readonly MemberType[] {
   const standard = schema['~standard'] as { readonly jsonSchema?: { readonly output: (options: { readonly target: string }) => unknown } }
   try {
     const described = standard.jsonSchema?.output({ target: 'draft-2020-12' }) as Described | undefined
-    return Object.entries(described?.properties ?? {}).map(([name, { type, anyOf }]) => ({ name, type: sqlType(type ?? anyOf?.map((one) => one.type)) }))
+    return Object.entries(described?.properties ?? {}).map(([name, { type, anyOf }]) => ({
+      name,
+      type: sqlType(type ?? anyOf?.map((one) => one.type)),
+    }))
   } catch {
     // A library may throw for what JSON Schema has no word for.
     return []

@@ -1,6 +1,6 @@
 import type { Store, StoredModel } from '../read-model/store.ts'
 import { type Folding, foldingOf } from './fold.ts'
-import type { Projection } from './projection.ts'
+import type { Projection } from './projection-definition.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
 
 /** A projection that this process defines, with the version in the database that belongs to it. */
@@ -23,7 +23,7 @@ export function ownProjection(
 ): OwnProjection {
   return {
     projection,
-    folding: foldingOf(projection),
+    folding: foldingOf(projection.readModelName, projection['~projection']),
     store: projection['~projection'].store ?? runtime.store,
     version,
     model: storedModel(runtime.schema, version),

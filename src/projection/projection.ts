@@ -1,39 +1,15 @@
 import { checkName } from '../database/identifier.ts'
 import { DefinitionError } from '../errors.ts'
 import type { Immutable } from '../internal/immutable.ts'
-import type { Event, EventSource, EventsOf } from '../message/event.ts'
+import type { EventSource } from '../message/event.ts'
 import { memberNames, type Schema } from '../message/schema.ts'
 import type { KeyValue } from '../read-model/key-text.ts'
-import type { Column, IndexedColumn, Indexes, Mode, ReadModel } from '../read-model/read-model.ts'
+import type { Column, IndexedColumn, Indexes, Mode } from '../read-model/read-model.ts'
 import type { Store } from '../read-model/store.ts'
+import { foldAll } from './fold-all.ts'
+import type { EventIn, EventMap, Projection, ProjectionDefinition } from './projection-definition.ts'
 
-type Intersect<U> = (U extends unknown ? (u: U) => void : never) extends (i: infer I) => void ? I : never
-/** The events of several sources by their type. */
-export type EventMap<From extends EventSource> = Intersect<From extends unknown ? EventsOf<From['schemas']> : never>
-/** Any event of several sources. */
-export type EventIn<From extends EventSource> = From extends unknown ? EventsOf<From['schemas']>[keyof EventsOf<From['schemas']>] : never
-
-/** What an event makes of a row: the new row, null to delete it, undefined to leave it as it is. */
-export type Handler = (row: never, event: never, key: never) => unknown
-
-export interface ProjectionDefinition {
-  readonly from: readonly EventSource[]
-  readonly row: Schema
-  /** Undefined: the event's stream. */
-  readonly key: ((event: Event) => unknown) | undefined
-  readonly on: Readonly<Record<string, Handler>>
-  readonly indexes: Readonly<Record<string, readonly string[]>>
-  readonly update: Mode
-  /** Undefined: the write database. */
-  readonly store: Store | undefined
-  readonly version: number
-}
-
-/** A projection's definition, as {@link projection} makes it. */
-export interface Projection<Name extends string = string, Row = unknown, Key = unknown, Indexed extends Column<Row> = never>
-  extends ReadModel<Name, Row, Key, Indexed> {
-  readonly '~projection': ProjectionDefinition
-}
+export type { EventIn, EventMap, Handler, Projection, ProjectionDefinition } from './projection-definition.ts'
 
 /**
  * Defines a read model that is folded from events. Each event belongs to a key, by default its stream; the handler of its type gets the key's row
@@ -98,7 +74,7 @@ export function projection<
   checkName('projection', name)
   const fault = faultOf(made)
   if (fault) throw new DefinitionError(`projection ${name}: ${fault}`)
-  return { readModelName: name, '~reader': undefined as never, '~projection': made }
+  return { readModelName: name, '~reader': undefined as never, '~projection': made, '~fold': (events) => foldAll(name, made, events) }
 }
 
 function faultOf(definition: ProjectionDefinition): string | undefined {

@@ -1,13 +1,14 @@
 import type { Transaction } from '../database/database.ts'
-import { LogMismatchError } from '../errors.ts'
 import { Wake } from '../internal/wake.ts'
 import type { Event } from '../message/event.ts'
 import { databaseStore } from '../read-model/database-store.ts'
 import type { Checkpoint, Partitions, Store, StoredModel } from '../read-model/store.ts'
 import { checkWitness } from './checkpoint-witness.ts'
+import { contiguous } from './contiguous.ts'
 import type { Feed, Subscriber } from './feed.ts'
 import type { Folding } from './fold.ts'
 import { handleRequests, type KeyRequest } from './key-request.ts'
+import { ReadAhead } from './read-ahead.ts'
 import { readLocked } from './read-locked.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
 import { WorkingSet } from './working-set.ts'
@@ -43,8 +44,6 @@ export class StopError extends Error {
   }
 }
 
-const chunkMax = 5000
-const chunkBytes = 8 * 2 ** 20
 const inboxMax = 5000
 /** A sync projection that lacks no more than this is brought to the head under the log's lock. */
 const closeMax = 500
@@ -58,6 +57,7 @@ export class Projector implements Subscriber {
   readonly #options: ProjectorOptions
   readonly #model: StoredModel
   readonly #bell = new Wake()
+  readonly #reading: ReadAhead
   #set: WorkingSet
   #stored: Checkpoint | null = null
   #inbox: (readonly Event[])[] = []
@@ -65,10 +65,8 @@ export class Projector implements Subscriber {
   /** Up to where the feed gave events, while this one takes from it. */
   #joined: number | undefined
   #overflow = false
-  #ahead: { readonly after: number; readonly events: Promise<readonly Event[]> } | undefined
   #writing: Promise<void> | undefined
   #flushedAt = 0
-  #eventBytes = 1000
   #requests: readonly KeyRequest[] = []
   #rung = false
   /** Whether it has been at the head since it began. */
@@ -76,6 +74,7 @@ export class Projector implements Subscriber {
 
   constructor(options: ProjectorOptions) {
     this.#options = options
+    this.#reading = new ReadAhead(options.runtime.eventLog)
     this.#model = storedModel(options.runtime.schema, options.version)
     this.#set = this.#emptySet(null)
   }
@@ -131,7 +130,6 @@ export class Projector implements Subscriber {
       await this.#writing
     } finally {
       this.#leave()
-      this.#ahead?.events.catch(() => undefined)
       await this.#writing?.catch(() => undefined)
     }
   }
@@ -148,6 +146,7 @@ export class Projector implements Subscriber {
       }
       await this.#flush()
       await this.#writing
+      this.atHead = true
       this.#options.onProgress()
       if (!this.#rung && this.#waiting === 0 && !signal.aborted) await this.#bell.wait(clock, 1000, signal)
       this.#rung = false
@@ -186,7 +185,7 @@ export class Projector implements Subscriber {
         if (stop) throw new StopError(stop)
         if (closed) break
       }
-      const events = await this.#read()
+      const events = await this.#reading.read(this.#set.reached.position)
       await this.#fold(events)
       if (this.#due()) await this.#flush()
     }
@@ -223,14 +222,21 @@ export class Projector implements Subscriber {
   #startFrom(checkpoint: Checkpoint | null): void {
     this.#stored = checkpoint
     this.#set = this.#emptySet(checkpoint)
-    this.#ahead = undefined
+    this.#reading.clear()
     this.#flushedAt = this.#options.runtime.clock.now()
   }
 
   #emptySet(checkpoint: Checkpoint | null): WorkingSet {
     const { folding, partitions, skipped, version } = this.#options
     const cacheRows = this.#options.building() ? 100_000 : 20_000
-    return new WorkingSet({ folding, model: storedModel(this.#options.runtime.schema, version), partitions, skipped, checkpoint, cacheRows })
+    return new WorkingSet({
+      folding,
+      model: storedModel(this.#options.runtime.schema, version),
+      partitions,
+      skipped,
+      checkpoint,
+      cacheRows,
+    })
   }
 
   /** The next events: of the feed, or its own reading. None: it is at the head. */
@@ -241,11 +247,10 @@ export class Projector implements Subscriber {
       this.#waiting = 0
     }
     if (this.#joined !== undefined) return await this.#fromInbox(this.#joined)
-    const events = await this.#read()
+    const events = await this.#reading.read(this.#set.reached.position)
     if (events.length === 0) {
       this.#joined = this.#options.feed.join(this, this.#set.reached.position)
       if (this.#joined === undefined) this.#ring()
-      else this.atHead = true
     }
     return events
   }
@@ -267,23 +272,6 @@ export class Projector implements Subscriber {
     if (fault) throw new StopError(fault)
     this.#joined = from + good.length
     return good.filter((event) => event.position > position)
-  }
-
-  async #read(): Promise<readonly Event[]> {
-    const { eventLog } = this.#options.runtime
-    const after = this.#set.reached.position
-    const limit = Math.max(50, Math.min(chunkMax, Math.floor(chunkBytes / this.#eventBytes)))
-    const read = this.#ahead?.after === after ? this.#ahead.events : eventLog.read({ after, limit })
-    this.#ahead = undefined
-    const events = await read
-    const last = events.at(-1)
-    if (last && events.length >= limit / 2) {
-      this.#eventBytes = Math.max(100, averageBytes(events))
-      const ahead = eventLog.read({ after: last.position, limit })
-      ahead.catch(() => undefined)
-      this.#ahead = { after: last.position, events: ahead }
-    }
-    return events
   }
 
   #leave(): void {
@@ -349,7 +337,12 @@ export class Projector implements Subscriber {
     const { checkpoint } = this.#options.folding.sync ? await this.#options.store.load(this.#model, []) : { checkpoint: this.#stored }
     if (!checkpoint) return
     const keys = await handleRequests(
-      { ...this.#options, model: this.#model, checkpoint },
+      {
+        ...this.#options,
+        model: this.#model,
+        checkpoint,
+        reload: async () => (await this.#options.store.load(this.#model, [])).checkpoint,
+      },
       requests,
     )
     this.#set.forget(keys)
@@ -359,22 +352,4 @@ export class Projector implements Subscriber {
     this.#rung = true
     this.#bell.ring()
   }
-}
-
-/** The events up to the first that does not follow the one before it. */
-function contiguous(name: string, after: number, events: readonly Event[]): { good: readonly Event[]; fault: Error | undefined } {
-  const at = events.findIndex((event, i) => event.position !== after + i + 1)
-  if (at < 0) return { good: events, fault: undefined }
-  const [found, expected] = [events[at]?.position ?? 0, after + at + 1]
-  const what = found > expected ? 'a hole' : 'an event again, or out of order'
-  return {
-    good: events.slice(0, at),
-    fault: new LogMismatchError(`${name}: the log gave position ${found} where ${expected} follows: ${what}`, { expected, found }),
-  }
-}
-
-/** By a sample: to know it exactly would cost more than it saves. */
-function averageBytes(events: readonly Event[]): number {
-  const sample = events.filter((_event, i) => i % Math.ceil(events.length / 20) === 0)
-  return sample.reduce((sum, { data }) => sum + JSON.stringify(data).length + 300, 0) / sample.length
 }

@@ -1,8 +1,8 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
+import { lockClass } from '../database/migrate.ts'
 import { eventOf, type StoredEvent, storedColumns } from '../log/stored-event.ts'
 import type { Event } from '../message/event.ts'
-import { lockClass } from '../database/migrate.ts'
 
 /** Takes the log's lock, so that nobody appends until the transaction ends, and reads the events after a position. */
 export async function readLocked(transaction: SqlClient, schema: string, after: number, limit: number): Promise<readonly Event[]> {

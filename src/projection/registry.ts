@@ -10,8 +10,8 @@ import type { EventLog } from '../log/log.ts'
 import type { Mode } from '../read-model/read-model.ts'
 import { createRowTable } from '../read-model/row-table.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
-import type { Projection } from './projection.ts'
 import { type MemberType, memberTypes } from './member-types.ts'
+import type { Projection } from './projection-definition.ts'
 
 /** What projections run on; `app/` fills it. */
 export interface ProjectionRuntime {
@@ -94,8 +94,11 @@ export async function registerProjection(runtime: ProjectionRuntime, projection:
   return await runtime.database.transaction(async (transaction) => {
     await transaction.query('select pg_advisory_xact_lock($1::int, 2)', [lockClass(schema) + 2])
     const { rows: views } = await transaction.query(`select from ${s}.view where name = $1 limit 1`, [name])
-    if (views.length > 0) throw new DefinitionError(`projection ${name}: a materialized view of that name is in the database; drop it first`)
-    await transaction.query(`insert into ${s}.read_model (name) values ($1) on conflict (name) do update set seen_at = clock_timestamp()`, [name])
+    if (views.length > 0)
+      throw new DefinitionError(`projection ${name}: a materialized view of that name is in the database; drop it first`)
+    await transaction.query(`insert into ${s}.read_model (name) values ($1) on conflict (name) do update set seen_at = clock_timestamp()`, [
+      name,
+    ])
     const versions = (await readProjections(transaction, schema)).filter((known) => known.name === name)
     const known = versions.find((one) => one.version === version)
     const active = versions.find((one) => one.active)
@@ -145,7 +148,9 @@ function checkSame(projection: Projection, known: ProjectionVersion): void {
     )
   }
   if ((store === undefined) !== (known.store === null)) {
-    throw new DefinitionError(`projection ${known.name}: version ${version} is in ${known.store ?? 'the write database'}; raise "version" to move it`)
+    throw new DefinitionError(
+      `projection ${known.name}: version ${version} is in ${known.store ?? 'the write database'}; raise "version" to move it`,
+    )
   }
 }
 

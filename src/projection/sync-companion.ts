@@ -2,13 +2,13 @@ import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import type { AppendCompanion, AppendOutcome, AppendRequest, CompanionPart, CompanionRow } from '../log/log.ts'
 import type { Event } from '../message/event.ts'
-import { entryOf } from './working-set.ts'
 import { type Entry, type Folding, indexTexts, keysOf, nothing, step } from './fold.ts'
 import type { OwnProjection } from './own-projection.ts'
 import type { ProjectionRuntime } from './registry.ts'
 import { RowCache } from './row-cache.ts'
 import { freeze } from './row-value.ts'
 import { withheld } from './withheld.ts'
+import { entryOf } from './working-set.ts'
 
 /** Events a sync projection may lack and still be folded with appends: it is being brought to the head, and the next append may find it there. */
 const gapMax = 500
@@ -83,7 +83,9 @@ export class SyncCompanion implements AppendCompanion {
     for (const { cache } of this.#kept) cache.clear()
   }
 
-  async prepare(requests: readonly AppendRequest[]): Promise<{ projections: readonly number[]; parts: readonly (CompanionPart | Error)[] }> {
+  async prepare(
+    requests: readonly AppendRequest[],
+  ): Promise<{ projections: readonly number[]; parts: readonly (CompanionPart | Error)[] }> {
     const { projections, made } = await this.#prepare(this.#runtime.database, requests, true)
     this.#counts = requests.map(({ streams }) => streams.reduce((sum, { events }) => sum + events.length, 0))
     this.#pending = made.map((one) => (one instanceof Error ? [] : one.pending))
@@ -95,7 +97,10 @@ export class SyncCompanion implements AppendCompanion {
    * beside each other and beside appends.
    * @throws what a handler throws: the command fails
    */
-  async stage(transaction: SqlClient, request: AppendRequest): Promise<{ readonly projections: readonly number[]; readonly part: CompanionPart }> {
+  async stage(
+    transaction: SqlClient,
+    request: AppendRequest,
+  ): Promise<{ readonly projections: readonly number[]; readonly part: CompanionPart }> {
     const { projections, made } = await this.#prepare(transaction, [request], false)
     const [one] = made
     if (one instanceof Error) throw one
@@ -151,17 +156,16 @@ export class SyncCompanion implements AppendCompanion {
     const needs = new Set<number>()
     const changes: (() => void)[] = []
     for (const [p, { own }] of kept.entries()) {
-      const touched = new Map<string, Chained & { readonly last: Numbered | undefined }>()
+      const touched = new Map<string, Chained & { readonly last: Numbered }>()
       for (const one of perProjection[p] ?? []) {
         for (const key of one.keys) {
           const before = touched.get(key) ?? chains[p]?.get(key) ?? stored(rows[p]?.get(key))
           const entry = before.entry.parked ? before.entry : step(own.folding, before.entry, key, one.event, { position: 0, version: 0 })
-          const last = entry === before.entry && !entry.parked ? (before as { last?: Numbered }).last : one
-          touched.set(key, { ...before, entry, last })
+          touched.set(key, { ...before, entry, last: one })
         }
       }
+      // Also of keys that were left as they are: that they were may have depended on a row that is not the one any more.
       for (const [key, { entry, was, needs: stood, last }] of touched) {
-        if (!last) continue
         for (const need of stood) needs.add(need)
         made.push(companionRow(own, key, entry, was, last))
         pending.push({ projection: own.version.id, key, entry: withVersion(own.folding, entry, last.event), event: last.number })
@@ -195,7 +199,10 @@ export class SyncCompanion implements AppendCompanion {
       if (absent.length > 0) missing.push({ place, keys: absent })
     }
     if (missing.length === 0) return rows
-    const found = await this.#read(client, missing.map(({ place, keys }) => ({ own: (kept[place] as Kept).own, keys })))
+    const found = await this.#read(
+      client,
+      missing.map(({ place, keys }) => ({ own: (kept[place] as Kept).own, keys })),
+    )
     for (const [i, { place, keys }] of missing.entries()) {
       for (const key of keys) {
         const entry = found[i]?.get(key) ?? nothing
@@ -206,7 +213,10 @@ export class SyncCompanion implements AppendCompanion {
     return rows
   }
 
-  async #read(client: SqlClient, wanted: readonly { readonly own: OwnProjection; readonly keys: readonly string[] }[]): Promise<readonly ReadonlyMap<string, Entry>[]> {
+  async #read(
+    client: SqlClient,
+    wanted: readonly { readonly own: OwnProjection; readonly keys: readonly string[] }[],
+  ): Promise<readonly ReadonlyMap<string, Entry>[]> {
     const s = quote(this.#runtime.schema)
     const parts = wanted.map(
       ({ own }, i) =>
@@ -236,7 +246,13 @@ function stored(entry: Entry = nothing): Chained {
  * The row of a parked key is not written by an append: its events wait behind the one that failed. If it is not parked any more when the append looks,
  * what was folded here is wrong: no row ever stood at -1, so the request is decided again.
  */
-function companionRow({ folding, version }: OwnProjection, key: string, entry: Entry, was: number | null, { event, number }: Numbered): CompanionRow {
+function companionRow(
+  { folding, version }: OwnProjection,
+  key: string,
+  entry: Entry,
+  was: number | null,
+  { event, number }: Numbered,
+): CompanionRow {
   const row = entry.parked ? undefined : entry.row
   return {
     projection: version.id,
@@ -278,7 +294,18 @@ function eventsOf({ streams }: AppendRequest): readonly Numbered[] {
       const base = expected === 'no_stream' ? 0 : typeof expected === 'number' ? expected : undefined
       const plain: unknown = JSON.parse(JSON.stringify(data ?? null))
       freeze(plain)
-      const event = { id, type, aggregate, stream, version: (base ?? 0) + i + 1, position: 0, time: '', schemaVersion, data: plain, metadata }
+      const event = {
+        id,
+        type,
+        aggregate,
+        stream,
+        version: (base ?? 0) + i + 1,
+        position: 0,
+        time: '',
+        schemaVersion,
+        data: plain,
+        metadata,
+      }
       return { event: withheld(event, { version: base === undefined }), number: number++ }
     }),
   )

@@ -35,7 +35,11 @@ export const lastKey = '\u{10ffff}'
  * Folds again and compares, each row at its own position: all keys, or about so many. Nothing is held up meanwhile: what changes while it looks is
  * compared as it was when it was read, and what differs must differ each time it is looked at. Parked keys are compared up to the event that failed.
  */
-export async function verify(runtime: ProjectionRuntime, own: OwnProjection, options: { readonly sample?: number } = {}): Promise<Verified> {
+export async function verify(
+  runtime: ProjectionRuntime,
+  own: OwnProjection,
+  options: { readonly sample?: number } = {},
+): Promise<Verified> {
   const { keysChecked, differences } = await look(runtime, own, options.sample)
   let left = differences
   // Where ranges of partitions are at different places, or rows ahead of the checkpoint, one look may be wrong.
@@ -71,7 +75,9 @@ async function verifyPass(runtime: ProjectionRuntime, own: OwnProjection, wanted
   const { position: upTo } = await runtime.eventLog.head()
   // A page shows a key as it was at the page's checkpoint, and sometimes later.
   const limitOf = (key: string) =>
-    wanted(key) ? Math.min((parked.get(key) ?? Number.POSITIVE_INFINITY) - 1, Math.max(found.get(key)?.position ?? 0, pageOf(pages, key))) : 0
+    wanted(key)
+      ? Math.min((parked.get(key) ?? Number.POSITIVE_INFINITY) - 1, Math.max(found.get(key)?.position ?? 0, pageOf(pages, key)))
+      : 0
   return compare(found, await fold(runtime, own, undefined, upTo, limitOf))
 }
 
@@ -140,7 +146,10 @@ interface Page {
   readonly position: number
 }
 
-async function readAll(own: OwnProjection, wanted: (key: string) => boolean): Promise<{ found: ReadonlyMap<string, Found>; pages: readonly Page[] }> {
+async function readAll(
+  own: OwnProjection,
+  wanted: (key: string) => boolean,
+): Promise<{ found: ReadonlyMap<string, Found>; pages: readonly Page[] }> {
   const found = new Map<string, Found>()
   const pages: Page[] = []
   for (let from = ''; ; ) {

@@ -1,17 +1,28 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
 import { LogMismatchError, UnknownEventError } from '../errors.ts'
-import { pauseBefore } from '../internal/retry.ts'
 import { Wake } from '../internal/wake.ts'
-import { beginAgain, beginBuild, finishBuild } from './build.ts'
+import type { Store, StoredModel } from '../read-model/store.ts'
+import { finishBuild } from './build.ts'
 import { Feed } from './feed.ts'
-import { openRequests, readSkipped } from './key-request.ts'
-import { giveRange, type LeasedRange, readRanges, sayAlive, sayGone, takeRange } from './lease.ts'
-import { type OwnProjection, ownProjection } from './own-projection.ts'
-import type { Projection } from './projection.ts'
-import { LostError, Projector, StopError } from './projector.ts'
 import { messageOf } from './fold.ts'
-import { dropProjection, isRunnable, type ProjectionRuntime, type ProjectionState, type ProjectionVersion, readProjections, registerProjection, restoreProjection, stopProjection } from './registry.ts'
+import { openRequests, readSkipped } from './key-request.ts'
+import { type LeasedRange, readRanges, sayAlive, sayGone, takeRange } from './lease.ts'
+import { type OwnProjection, ownProjection } from './own-projection.ts'
+import type { Projection } from './projection-definition.ts'
+import { RangeRunner } from './range-runner.ts'
+import {
+  dropProjection,
+  isRunnable,
+  type ProjectionRuntime,
+  type ProjectionState,
+  type ProjectionVersion,
+  readProjections,
+  registerProjection,
+  restoreProjection,
+  stopProjection,
+  storedModel,
+} from './registry.ts'
 import { retireProjections } from './retire.ts'
 import { SyncCompanion } from './sync-companion.ts'
 
@@ -24,17 +35,6 @@ export interface ProjectionWorkerOptions {
   readonly progress?: Wake
   /** False: this process folds nothing and only looks (queries, commands). Sync projections take part in its appends nevertheless. Default true. */
   readonly fold?: boolean
-}
-
-/** A range that this process works on. */
-interface Running {
-  readonly range: LeasedRange
-  readonly own: OwnProjection
-  readonly abort: AbortController
-  projector: Projector | undefined
-  done: Promise<void>
-  /** What keeps it from getting on, as last seen. */
-  trouble: string | undefined
 }
 
 /** How far a version is, as last seen. */
@@ -61,7 +61,7 @@ export class ProjectionWorker {
   readonly #feed: Feed
   readonly #stop = new AbortController()
   readonly #work = new Wake()
-  readonly #running = new Map<string, Running>()
+  readonly #running = new Map<string, RangeRunner>()
   readonly #ids = new Map<number, Projection>()
   readonly #skipped = new Map<number, Set<string>>()
   /** Versions that stopped in this process, for what its code does not know: another may know it. */
@@ -120,6 +120,20 @@ export class ProjectionWorker {
     return [...this.#running.values()].find(({ range, trouble }) => range.projection === id && trouble)?.trouble
   }
 
+  /** Where the rows of a version are; undefined where only a process with another definition knows the store. */
+  placeOf(version: ProjectionVersion): { readonly store: Store; readonly model: StoredModel } | undefined {
+    const model = storedModel(this.#runtime.schema, version)
+    if (version.store === null) return { store: this.#runtime.store, model }
+    const projection = this.#options.projections.find(({ readModelName }) => readModelName === version.name)
+    const store = projection?.['~projection'].store
+    return store && store.description === version.store ? { store, model } : undefined
+  }
+
+  /** Whether a projection is this process's own. */
+  defines(name: string): boolean {
+    return this.#options.projections.some(({ readModelName }) => readModelName === name)
+  }
+
   /** Registers what this process defines and begins to work. @throws {DefinitionError} */
   async start(): Promise<void> {
     for (const projection of this.#options.projections) await this.#register(projection)
@@ -140,9 +154,7 @@ export class ProjectionWorker {
     this.#work.ring()
     await this.#loop
     await this.#tending?.catch(() => undefined)
-    for (const running of this.#running.values()) running.abort.abort()
-    for (const { projector } of this.#running.values()) projector?.wake()
-    await Promise.all([...this.#running.values()].map(({ done }) => done))
+    await Promise.all([...this.#running.values()].map((runner) => runner.end()))
     await this.#feed.stop()
     await Promise.all(this.#finishing.values())
     await sayGone(this.#runtime.database, this.#runtime.schema, this.id).catch(() => undefined)
@@ -172,7 +184,9 @@ export class ProjectionWorker {
       this.wake()
       for (const { projector } of this.#running.values()) projector?.wake()
       await this.#look()
-      const behind = this.#own.filter(({ version }) => isRunnable(version) && (version.state === 'building' || this.position(version.id) < head))
+      const behind = this.#own.filter(
+        ({ version }) => isRunnable(version) && (version.state === 'building' || this.position(version.id) < head),
+      )
       if (behind.length === 0) return
       await this.progress.wait(this.#runtime.clock, 20)
     }
@@ -195,9 +209,13 @@ export class ProjectionWorker {
     const name = projection.readModelName
     const registered = await registerProjection(this.#runtime, projection)
     if (registered.kind === 'older') {
-      log('warn', `${name}: this process defines an older version than ${registered.active}, which goes on serving; it folds nothing for it`, {
-        toGoBack: `readModel('${name}').rollback()`,
-      })
+      log(
+        'warn',
+        `${name}: this process defines an older version than ${registered.active}, which goes on serving; it folds nothing for it`,
+        {
+          toGoBack: `readModel('${name}').rollback()`,
+        },
+      )
       return
     }
     this.#ids.set(registered.id, projection)
@@ -258,28 +276,19 @@ export class ProjectionWorker {
     await this.#keep(ranges, runnable)
     await this.#take(ranges, runnable, alive)
     await this.#hand()
-    for (const running of this.#running.values()) this.#finish(running)
+    for (const runner of this.#running.values()) this.#finish(runner)
     await retireProjections(this.#runtime, this.#own, this.#options.rollbackWindowMs)
   }
 
   /** Prolongs what it has; ends what it lost, or what may not run any more. */
   async #keep(ranges: readonly LeasedRange[], runnable: ReadonlyMap<number, OwnProjection>): Promise<void> {
-    for (const [id, running] of this.#running) {
-      const { range, projector } = running
-      const now = runnable.get(range.projection)
-      const same = ranges.some((one) => one.projection === range.projection && one.first === range.first && one.last === range.last)
-      const kept = now && same && (await this.#prolong(running, projector))
-      if (kept) continue
-      running.abort.abort()
-      projector?.wake()
-      await running.done
+    for (const [id, runner] of this.#running) {
+      const { projection, first, last } = runner.range
+      const same = ranges.some((one) => one.projection === projection && one.first === first && one.last === last)
+      if (!runner.ended && runnable.has(projection) && same && (await runner.prolong())) continue
+      await runner.end()
       this.#running.delete(id)
     }
-  }
-
-  async #prolong({ range, own }: Running, projector: Projector | undefined): Promise<boolean> {
-    const { database, schema } = this.#runtime
-    return await takeRange(database, schema, range, this.id, own.version.store === null ? null : projector?.stored)
   }
 
   /** Takes ranges that nobody has, up to its share; gives one back when others have less. */
@@ -291,73 +300,28 @@ export class ProjectionWorker {
       const id = idOf(range)
       if (!own || this.#running.has(id) || !(range.free || range.owner === this.id)) continue
       if (this.#running.size >= share && !range.abandoned) continue
-      if (await takeRange(database, schema, range, this.id)) this.#begin(range, own)
+      if (await takeRange(database, schema, range, this.id)) this.#running.set(id, this.#runner(range, own))
     }
-    if (this.#running.size <= share) return
-    const surplus = [...this.#running.values()].find(({ own }) => own.version.state !== 'building')
-    if (!surplus) return
-    surplus.abort.abort()
-    surplus.projector?.wake()
-    await surplus.done
+    const surplus = [...this.#running.values()].find(({ range }) => this.#stateOf(range.projection) !== 'building')
+    if (this.#running.size <= share || !surplus) return
+    await surplus.end()
     this.#running.delete(idOf(surplus.range))
   }
 
-  #begin(range: LeasedRange, own: OwnProjection): void {
-    const running: Running = { range, own, abort: new AbortController(), projector: undefined, done: Promise.resolve(), trouble: undefined }
-    this.#running.set(idOf(range), running)
-    running.done = this.#workOn(running).catch((error: unknown) => this.#runtime.log('error', `${own.version.name}: ${messageOf(error)}`))
-  }
-
-  /** Folds one range until it is told to end, stops, or has lost it. Everything else is tried again, later and later. */
-  async #workOn(running: Running): Promise<void> {
-    const { database, schema, clock, log } = this.#runtime
-    const { range, own, abort } = running
-    let failures = 0
-    while (!abort.signal.aborted) {
-      const before = running.projector?.position ?? -1
-      try {
-        if (own.version.state === 'building') await beginBuild(this.#runtime, range.projection)
-        running.projector = this.#projector(running)
-        await running.projector.run(abort.signal)
-      } catch (error) {
-        if (abort.signal.aborted) break
-        const fatal = stopping(error)
-        if (fatal) {
-          await this.#stopped(own, fatal)
-          break
-        }
-        if ((running.projector?.position ?? -1) > before) failures = 0
-        if (error instanceof LostError && !(await takeRange(database, schema, range, this.id))) break
-        const pause = pauseBefore(++failures, { baseMs: error instanceof LostError ? 20 : 200, maxMs: 10_000 })
-        running.trouble = messageOf(error)
-        log(error instanceof LostError ? 'debug' : 'warn', `${own.version.name}: ${messageOf(error)}`, { tryAgainMs: pause })
-        await clock.sleep(pause, abort.signal)
-      }
-    }
-    await giveRange(database, schema, range, this.id).catch(() => undefined)
-    if (this.#running.get(idOf(range)) === running) this.#running.delete(idOf(range))
-  }
-
-  #projector(running: Running): Projector {
-    const { own, range } = running
-    return new Projector({
+  #runner(range: LeasedRange, own: OwnProjection): RangeRunner {
+    return new RangeRunner({
       runtime: this.#runtime,
-      version: own.version,
-      building: () => this.#stateOf(range.projection) === 'building',
-      folding: own.folding,
-      store: own.store,
-      partitions: { first: range.first, last: range.last },
+      range,
+      own,
+      owner: this.id,
       feed: this.#feed,
       pollIntervalMs: this.#options.pollIntervalMs,
-      skipped: own.skipped,
-      onProgress: () => {
-        running.trouble = undefined
+      building: () => this.#stateOf(range.projection) === 'building',
+      onProgress: (runner) => {
         this.progress.ring()
-        this.#finish(running)
+        this.#finish(runner)
       },
-      onMissing: async () => {
-        await beginAgain(this.#runtime, own.version)
-      },
+      onStop: (error) => this.#stopped(own, error),
     })
   }
 
@@ -397,9 +361,10 @@ export class ProjectionWorker {
   }
 
   /** A build that reached the head is finished by the owner of its first range. */
-  #finish({ range, projector, own }: Running): void {
+  #finish({ range, projector, own }: RangeRunner): void {
     const id = range.projection
-    if (this.#stateOf(id) !== 'building' || range.first !== 0 || !projector?.atHead || this.#finishing.has(id) || this.#stop.signal.aborted) return
+    if (this.#stateOf(id) !== 'building' || range.first !== 0 || !projector?.atHead || this.#finishing.has(id) || this.#stop.signal.aborted)
+      return
     const finishing = (async () => {
       if (await finishBuild(this.#runtime, own)) await this.refresh()
       else await this.#runtime.clock.sleep(50, this.#stop.signal)
@@ -423,12 +388,6 @@ function idOf({ projection, first }: LeasedRange): string {
   return `${projection}:${first}`
 }
 
-function isWhole(running: Running | undefined): boolean {
-  return running?.range.first === 0 && running.range.last === 63
-}
-
-/** What trying again cannot mend. */
-function stopping(error: unknown): Error | undefined {
-  if (error instanceof StopError) return error.cause
-  return error instanceof LogMismatchError ? error : undefined
+function isWhole(runner: RangeRunner | undefined): boolean {
+  return runner?.range.first === 0 && runner.range.last === 63
 }

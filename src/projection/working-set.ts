@@ -1,5 +1,14 @@
 import type { Event } from '../message/event.ts'
-import { type Partitions, type RowChange, type Store, type StoredModel, type StoredRow, type Batch, type Checkpoint, partitionOf } from '../read-model/store.ts'
+import {
+  type Batch,
+  type Checkpoint,
+  type Partitions,
+  partitionOf,
+  type RowChange,
+  type Store,
+  type StoredModel,
+  type StoredRow,
+} from '../read-model/store.ts'
 import { type Entry, type Folding, foldEvent, indexTexts, nothing, type Routed, route } from './fold.ts'
 import { RowCache } from './row-cache.ts'
 import { storedRow } from './row-value.ts'

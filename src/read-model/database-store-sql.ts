@@ -1,6 +1,6 @@
 import { quote } from '../database/identifier.ts'
-import type { StoredModel } from './store.ts'
 import { rowTableName } from './row-table.ts'
+import type { StoredModel } from './store.ts'
 
 /** The statements of a {@link databaseStore} for one version. The first three parameters are always the application, the name and the version. */
 export interface StoreStatements {

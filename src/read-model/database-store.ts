@@ -2,9 +2,21 @@ import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { lockClass } from '../database/migrate.ts'
 import { DatabaseError, UsageError } from '../errors.ts'
-import { type StoreStatements, ownTables, storeStatements } from './database-store-sql.ts'
+import { ownTables, type StoreStatements, storeStatements } from './database-store-sql.ts'
 import { createRowIndexes, createRowTable } from './row-table.ts'
-import type { Batch, Checkpoint, Parked, Partitions, RangeRequest, RangeRow, Seen, Store, StoredModel, StoredRow, StoreSize } from './store.ts'
+import type {
+  Batch,
+  Checkpoint,
+  Parked,
+  Partitions,
+  RangeRequest,
+  RangeRow,
+  Seen,
+  Store,
+  StoredModel,
+  StoredRow,
+  StoreSize,
+} from './store.ts'
 
 export interface DatabaseStoreOptions {
   /**
@@ -76,6 +88,8 @@ class DatabaseStore implements Store {
     await this.#ensure()
     if (batch.from === null && !(await this.#begin(model, batch.partitions))) return 'lost'
     if (await this.#move(model, batch)) return 'applied'
+    // Where the ranges are leases too, only `divide` draws them anew.
+    if (this.#home) return 'lost'
     // The partitions may have been divided otherwise than this owner divides them; to divide them again changes no partition's checkpoint.
     if (!(await this.#divide(model, batch.partitions))) return 'lost'
     return (await this.#move(model, batch)) ? 'applied' : 'lost'
@@ -89,14 +103,17 @@ class DatabaseStore implements Store {
     const own = this.#home
       ? `(select id from ${s}.projection where name = $2 and version = $3::int and $1::text is not null)`
       : `(select id from ${s}.stored_model where owner = $1 and name = $2 and version = $3::int)`
-    await this.#client.query(`with p as (delete from ${s}.parked_key where projection = ${own}) delete from ${s}.checkpoint where projection = ${own}`, [
-      ...identity(model),
-    ])
+    await this.#client.query(
+      `with p as (delete from ${s}.parked_key where projection = ${own}) delete from ${s}.checkpoint where projection = ${own}`,
+      [...identity(model)],
+    )
     if (!this.#home) await this.#client.query(`delete from ${s}.stored_model where id = ${own}`, [...identity(model)])
   }
 
   async checkpoints(model: StoredModel): Promise<readonly Range[]> {
-    return (await this.#ranges(model)).reduce<readonly Range[]>(joined, []).toSorted((a, b) => a.checkpoint.position - b.checkpoint.position)
+    return (await this.#ranges(model))
+      .reduce<readonly Range[]>(joined, [])
+      .toSorted((a, b) => a.checkpoint.position - b.checkpoint.position)
   }
 
   async index(model: StoredModel): Promise<void> {
@@ -210,7 +227,10 @@ function joined(ranges: readonly Range[], next: Range): readonly Range[] {
     before.checkpoint.eventId === next.checkpoint.eventId &&
     before.partitions.last + 1 === next.partitions.first
   if (!before || !same) return [...ranges, next]
-  return [...ranges.slice(0, -1), { partitions: { first: before.partitions.first, last: next.partitions.last }, checkpoint: next.checkpoint }]
+  return [
+    ...ranges.slice(0, -1),
+    { partitions: { first: before.partitions.first, last: next.partitions.last }, checkpoint: next.checkpoint },
+  ]
 }
 
 /** Kept across stores: a query makes a store of its own for its transaction. */

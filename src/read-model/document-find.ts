@@ -76,7 +76,8 @@ function planned(model: StoredModel, request: FindRequest): FindPlan {
 function boundsOf(prefix: string, { bounds }: FindPlan): { readonly from: string; readonly to: string } {
   const [first] = bounds
   if (!first) return { from: prefix, to: `${prefix}${after}` }
-  const [low, high] = typeof first.value === 'boolean' ? ['1', '3'] : [orderText(first.value)[0], String(Number(orderText(first.value)[0]) + 1)]
+  const [low, high] =
+    typeof first.value === 'boolean' ? ['1', '3'] : [orderText(first.value)[0], String(Number(orderText(first.value)[0]) + 1)]
   let [from, to] = [`${prefix}${low}`, `${prefix}${high}`]
   for (const { operator, value } of bounds) {
     const text = `${prefix}${orderText(value)}`

@@ -28,7 +28,9 @@ export function documentReader<Row, Key>(store: Store, model: StoredModel, optio
   return {
     ...tableOf(() => {
       if (schema !== undefined) return `${quote(schema)}.${quote(model.name)}`
-      throw new UsageError(`${model.name} is in ${store.description}, where sql cannot read it; use get, getMany, find or its native client`)
+      throw new UsageError(
+        `${model.name} is in ${store.description}, where sql cannot read it; use get, getMany, find or its native client`,
+      )
     }),
     get: async (key) => (await getMany(reader, [key]))[0] as Row | undefined,
     getMany: async (keys) => {

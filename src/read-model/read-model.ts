@@ -55,17 +55,19 @@ export type Mode = 'sync' | 'async'
 
 /**
  * `building`: its first version is being filled, queries answer 503 `building`. `live`. `rebuilding`: live, and a newer version is being
- * built beside it. `stopped`: an error needs a person. `orphaned`: in the database, but no definition names it.
+ * built beside it. `paused`: a person said so. `stopped`: an error needs a person. `orphaned`: in the database, but no definition names it.
  */
-export type ReadModelState = 'building' | 'live' | 'rebuilding' | 'stopped' | 'orphaned'
+export type ReadModelState = 'building' | 'live' | 'rebuilding' | 'paused' | 'stopped' | 'orphaned'
 
-/** How far the build of a version is. */
+/** How far the build of a version is, in keys; of a projection in events. */
 export interface BuildProgress {
   readonly version: number
   readonly keysDone: number
   readonly keysTotal: number
   readonly startedAt: string
   readonly etaMs: number | undefined
+  /** Events folded in a second, of a projection. */
+  readonly perSecond?: number
 }
 
 /** How a read model is. */

@@ -10,7 +10,7 @@ export const randomTables = `
   create index on users (team_id); create index on posts (author_id); create index on posts (tag); create index on likes (post_id);
 `
 
-const selects = {
+export const selects = {
   joined: `select p.id, p.body, u.name as author, (select count(*) from likes l where l.post_id = p.id) as likes from posts p join users u on u.id = p.author_id`,
   two_levels: `select p.id, p.body, u.name as author, t.name as team from posts p join users u on u.id = p.author_id left join teams t on t.id = u.team_id`,
   grouped: `select tag, count(*) as posts, min(body) as least, sum(length(body)) as letters from posts group by tag having count(*) > 0`,

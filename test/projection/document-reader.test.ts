@@ -20,7 +20,12 @@ const indexes = [
   { name: 'byYear', fields: ['year'] },
 ]
 
-async function write(store: Store, model: StoredModel, rows: Readonly<Record<string, Book>>, parked: readonly string[] = []): Promise<void> {
+async function write(
+  store: Store,
+  model: StoredModel,
+  rows: Readonly<Record<string, Book>>,
+  parked: readonly string[] = [],
+): Promise<void> {
   const position = Object.keys(rows).length + 10
   await store.apply(model, {
     partitions: { first: 0, last: 63 },
@@ -102,7 +107,9 @@ for (const { name, skip, open } of stores) {
       await write(store, model, { a: { author: 'x', year: 1 }, b: { author: 'x', year: 2 }, c: { author: 'y', year: 3 } })
       await expect(reader.find({ orderBy: { author: 'asc', year: 'desc' } })).rejects.toBeInstanceOf(NoIndexError)
       await expect(reader.find({ where: { year: { gt: 1 }, author: { lt: 'x' } } })).rejects.toBeInstanceOf(NoIndexError)
-      await expect(reader.find({ orderBy: { year: 'asc', author: 'asc' } })).rejects.toThrow(/declared: byAuthor \(author, year\); byYear \(year\)/)
+      await expect(reader.find({ orderBy: { year: 'asc', author: 'asc' } })).rejects.toThrow(
+        /declared: byAuthor \(author, year\); byYear \(year\)/,
+      )
       await expect(reader.find({ where: { titel: 'x' } })).rejects.toBeInstanceOf(UsageError)
       await expect(reader.find({ limit: 1001 })).rejects.toBeInstanceOf(InvalidInputError)
       const { next } = await reader.find({ where: { author: 'x' }, limit: 1 })

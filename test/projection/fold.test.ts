@@ -3,13 +3,18 @@ import { aggregate, type Event, LogMismatchError, type Store, UnknownEventError 
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { memory } from '../../src/adapters/memory/memory.ts'
-import { type Entry, foldEvent, foldingOf, nothing, route } from '../../src/projection/fold.ts'
+import { type Entry, foldEvent, foldingOf as folded, nothing, route } from '../../src/projection/fold.ts'
 import { projection } from '../../src/projection/projection.ts'
+import type { Projection } from '../../src/projection/projection-definition.ts'
 import { WorkingSet } from '../../src/projection/working-set.ts'
 import type { Checkpoint } from '../../src/read-model/store.ts'
 
 const item = aggregate('item', {
-  events: { Added: z.object({ to: z.array(z.string()), n: z.int() }), Removed: z.object({ to: z.array(z.string()) }), Ignored: z.object({}) },
+  events: {
+    Added: z.object({ to: z.array(z.string()), n: z.int() }),
+    Removed: z.object({ to: z.array(z.string()) }),
+    Ignored: z.object({}),
+  },
   initialState: () => ({}),
   evolve: { Added: (state) => state, Removed: (state) => state, Ignored: (state) => state },
 })
@@ -57,6 +62,10 @@ const arbitrary = fc.array(
   ),
   { maxLength: 40 },
 )
+
+function foldingOf({ readModelName, '~projection': definition }: Pick<Projection, 'readModelName' | '~projection'>) {
+  return folded(readModelName, definition)
+}
 
 /** One event at a time, by nothing but the definition's own words. */
 function oneByOne(events: readonly Event[]): { rows: Record<string, unknown>; parked: Record<string, number> } {
@@ -112,7 +121,12 @@ describe('folding', () => {
         async (happened, steps, cacheRows, split) => {
           const events = happened.map(({ type, data }, i) => event(i + 1, type, data))
           const store = memory()
-          const ranges = split ? [{ first: 0, last: 20 }, { first: 21, last: 63 }] : [whole]
+          const ranges = split
+            ? [
+                { first: 0, last: 20 },
+                { first: 21, last: 63 },
+              ]
+            : [whole]
           for (const partitions of ranges) {
             let from: Checkpoint | null = null
             // A batch may be written at once, while the rows of the next are loaded, or when the next is to be written.
@@ -217,21 +231,37 @@ describe('what handlers must not do', () => {
     ['a number', () => 3, /a row is a plain object/],
     ['a class', () => new (class Row {})(), /a row is a plain object/],
     ['what its schema refuses', () => ({ n: 'one', deep: null }), /does not match its schema at n/],
-    ['a changed row', (given: { n: number }) => {
-      given.n = 2
-      return given
-    }, /changed what it was given/],
-    ['a row changed deep within', (given: { deep: { m: number } }) => {
-      given.deep.m = 2
-      return given
-    }, /changed what it was given/],
+    [
+      'a changed row',
+      (given: { n: number }) => {
+        given.n = 2
+        return given
+      },
+      /changed what it was given/,
+    ],
+    [
+      'a row changed deep within',
+      (given: { deep: { m: number } }) => {
+        given.deep.m = 2
+        return given
+      },
+      /changed what it was given/,
+    ],
   ] as const) {
     test(`${what}: its key is parked, with its last good row`, () => {
       const after = parkedBy(give as never)
       expect(after.row).toBe(row)
       expect(after.position).toBe(1)
       expect(after.parked).toMatchObject({ position: 2, reason: expect.stringMatching(reason) })
-      expect(foldEvent(bad(() => ({ n: 5, deep: null })), after, 's', event(3, 'Added', {}), 3)).toBe(after)
+      expect(
+        foldEvent(
+          bad(() => ({ n: 5, deep: null })),
+          after,
+          's',
+          event(3, 'Added', {}),
+          3,
+        ),
+      ).toBe(after)
     })
   }
 
@@ -244,14 +274,19 @@ describe('what handlers must not do', () => {
       }),
     )
     const routed = route(seen, event(1, 'Added', { to: ['x'], n: 1 }))
-    expect(Object.isFrozen((routed?.event.data as { to: string[] }).to)).toBe(true)
+    expect(Object.isFrozen((routed?.event.data as { to: string[] } | undefined)?.to ?? [])).toBe(true)
     const { row: made } = foldEvent(seen, nothing, 's', event(1, 'Added', { to: [], n: 1 }), 1)
     expect(Object.isFrozen((made as { deep: { list: number[] } }).deep.list)).toBe(true)
   })
 
   test('an index over more than an index can hold parks the key', () => {
     const long = foldingOf(
-      projection('long', { from: [item], row: z.object({ text: z.string() }), on: { Added: () => ({ text: 'é'.repeat(1100) }) }, indexes: { byText: ['text'] } }),
+      projection('long', {
+        from: [item],
+        row: z.object({ text: z.string() }),
+        on: { Added: () => ({ text: 'é'.repeat(1100) }) },
+        indexes: { byText: ['text'] },
+      }),
     )
     expect(foldEvent(long, nothing, 's', event(1, 'Added', {}), 1).parked?.reason).toMatch(/index byText .* longer than 2048 bytes/)
   })
@@ -262,7 +297,12 @@ describe('what stops a read model', () => {
     foldingOf(projection('keyed', { from: [item], row: z.object({ n: z.int() }), key: key as never, on: { Added: () => ({ n: 1 }) } }))
 
   for (const [what, key] of [
-    ['throws', () => { throw new Error('no key') }],
+    [
+      'throws',
+      () => {
+        throw new Error('no key')
+      },
+    ],
     ['gives nothing', () => undefined],
     ['gives an empty text', () => ''],
     ['gives a list with an empty text', () => ['a', '']],
@@ -296,6 +336,23 @@ describe('what stops a read model', () => {
     for (const version of [2, 4]) {
       expect(() => foldEvent(all, left, 's', event(12, 'Added', {}, { version }), 12)).toThrow(LogMismatchError)
     }
+    const gone = foldEvent(
+      counted({ Added: () => null, Removed: () => undefined, Ignored: () => undefined }),
+      left,
+      's',
+      event(12, 'Added', {}, { version: 3 }),
+      12,
+    )
+    expect(gone).toMatchObject({ row: undefined, version: null })
+    expect(
+      foldEvent(
+        all,
+        foldEvent(all, gone, 's', event(13, 'Ignored', {}, { version: 4 }), 13),
+        's',
+        event(14, 'Added', {}, { version: 5 }),
+        14,
+      ).version,
+    ).toBe(5)
     const gap = foldEvent(some, nothing, 's', event(10, 'Added', {}, { version: 1 }), 10)
     expect(foldEvent(some, gap, 's', event(12, 'Added', {}, { version: 3 }), 12).version).toBe(3)
   })
@@ -310,13 +367,13 @@ describe('what stops a read model', () => {
           update: 'sync',
         }),
       )
-    const folded = (read: (event: Event) => unknown) => {
+    const made = (read: (event: Event) => unknown) => {
       const one = reading(read)
       const routed = route(one, event(5, 'Added', { to: [], n: 1 }))
       return routed && foldEvent(one, nothing, 's', routed.event, routed.position)
     }
-    expect(folded(({ position }) => position)?.parked?.reason).toMatch(/cannot read an event's position/)
-    expect(folded(({ time }) => time)?.parked?.reason).toMatch(/cannot read an event's time/)
-    expect(folded(({ stream }) => stream)).toMatchObject({ row: { seen: 's' }, position: 5 })
+    expect(made(({ position }) => position)?.parked?.reason).toMatch(/cannot read an event's position/)
+    expect(made(({ time }) => time)?.parked?.reason).toMatch(/cannot read an event's time/)
+    expect(made(({ stream }) => stream)).toMatchObject({ row: { seen: 's' }, position: 5 })
   })
 })

@@ -39,8 +39,7 @@ export const stores: readonly StoreTarget[] = [
   {
     name: 'redis',
     skip: await redisMissing(),
-    singleOwner: false,
-    flatArrays: false,
+    ...everything,
     open: async () => redis(redisUrl, { prefix: `${run}:` }),
   },
   {

@@ -26,7 +26,7 @@ async function main(): Promise<void> {
   if (settings.seed) await seedLedger(app, print)
   letIn()
   print(`The ledger is at http://${hostname}:${(server.address() as AddressInfo).port}`)
-  void printReadModels().catch(unlessStopping)
+  void printReadModels().catch((error) => stopping || print(`  ${explain(error)}`))
   if (settings.events > 0) await fill(app, settings.events, { print, isOver: () => stopping })
 }
 
@@ -65,11 +65,6 @@ function stopOn(signals: readonly NodeJS.Signals[], server: ServerType): void {
   for (const signal of signals) process.on(signal, () => void stop())
 }
 
-/** Asked to stop while something was under way: that is no failure. */
-function unlessStopping(error: unknown): void {
-  if (!stopping) throw error
-}
-
 function explain(error: unknown): string {
   if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
     return `Port ${settings.port} is taken. PORT=4011 npm run ledger uses another one.`
@@ -84,6 +79,7 @@ function explain(error: unknown): string {
 try {
   await main()
 } catch (error) {
+  // Asked to stop while something was under way: that is no failure.
   if (!stopping) {
     console.error(explain(error))
     await app.stop().catch(() => {})

@@ -1,5 +1,6 @@
 import { query } from 'headwater'
 import { z } from 'zod'
+import { asOf, readAt } from './past.ts'
 import { balances, richest as richestAccounts, transferStates, transfersInProgress } from './read-models.ts'
 import { statements } from './statements.ts'
 
@@ -16,11 +17,12 @@ export interface AccountItem {
   readonly status: 'open' | 'closed'
 }
 
+/** An account, now or as it was. */
 export const balance = query('balance', {
-  input: z.object({ accountId: id }),
+  input: z.object({ accountId: id, asOf }),
   reads: { balances },
-  async execute({ accountId }, { balances }): Promise<AccountItem | null> {
-    const row = await balances.get(accountId)
+  async execute({ accountId, asOf }, reads): Promise<AccountItem | null> {
+    const row = await readAt(asOf, reads.balances, (reader) => reader.get(accountId))
     return row ? toAccount(row) : null
   },
 })
@@ -36,21 +38,20 @@ export const accounts = query('accounts', {
   },
 })
 
-/** A month of an account; for a month in which nothing happened, what it held through it. Null before the account was opened. */
+/** A month of an account, now or as it was; for a month in which nothing happened, what it held through it. Null before the account was opened. */
 export const statement = query('statement', {
-  input: z.object({ accountId: id, month }),
+  input: z.object({ accountId: id, month, asOf }),
   reads: { statements },
-  async execute({ accountId, month }, { statements }) {
-    const found = await statements.get({ account: accountId, month })
-    if (found) return { accountId, month, opening: found.opening, closing: found.closing, lines: found.lines }
-    if (month > new Date().toISOString().slice(0, 7)) return null
-    const before = await statements.find({
-      where: { account_id: accountId, month: { lt: month } },
-      orderBy: { month: 'desc' },
-      limit: 1,
+  async execute({ accountId, month, asOf }, reads) {
+    return await readAt(asOf, reads.statements, async (reader) => {
+      const found = await reader.get({ account: accountId, month })
+      if (found) return { accountId, month, opening: found.opening, closing: found.closing, lines: found.lines }
+      if (month > new Date().toISOString().slice(0, 7)) return null
+      const where = { account_id: accountId, month: { lt: month } }
+      const before = await reader.find({ where, orderBy: { month: 'desc' }, limit: 1 })
+      const held = before.items[0]?.closing
+      return held === undefined ? null : { accountId, month, opening: held, closing: held, lines: [] }
     })
-    const held = before.items[0]?.closing
-    return held === undefined ? null : { accountId, month, opening: held, closing: held, lines: [] }
   },
 })
 

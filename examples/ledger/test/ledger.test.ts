@@ -207,8 +207,8 @@ describe.each(targets)('the ledger on $name', ({ skip, prepare }) => {
     ])
     expect(await client.read('balance', { accountId, asOf: '2020-01-01T00:00:00Z' })).toBeNull()
     expect(await client.read('balance', { accountId, asOf: '0' })).toBeNull()
-    expect(await client.read('balance', { accountId, asOf: '999999999' })).toMatchObject({ balance: 123 })
-    for (const asOf of ['yesterday', '-1', '1.5', '']) expect((await client.query('balance', { accountId, asOf })).status).toBe(422)
+    for (const asOf of ['yesterday', '-1', '1.5', '', '999999999'])
+      expect((await client.query('balance', { accountId, asOf })).status).toBe(422)
   })
 
   test('serves the page with a strict policy', async () => {

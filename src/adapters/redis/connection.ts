@@ -16,6 +16,7 @@ export interface RedisClient {
   close(): Promise<unknown>
   evalSha(sha: string, options: Call): Promise<unknown>
   eval(script: string, options: Call): Promise<unknown>
+  hmGet(key: string, fields: string[]): Promise<readonly (string | null)[]>
   info?(section?: string): Promise<unknown>
   on(event: string, listener: (...args: unknown[]) => void): unknown
 }
@@ -62,6 +63,16 @@ export class RedisConnection<C extends RedisClient> {
     return client.eval(script.text, call).catch((error: unknown) => {
       throw failureOf(error, this.#description, during)
     })
+  }
+
+  /** Some fields of a hash, in one step of the server. */
+  async fields(key: string, names: string[]): Promise<readonly (string | null)[]> {
+    const client = this.#ready ?? (await this.client())
+    try {
+      return await client.hmGet(key, names)
+    } catch (error) {
+      throw failureOf(error, this.#description, 'statement')
+    }
   }
 
   async close(): Promise<void> {

@@ -2,9 +2,10 @@ import type { StoredModel } from '../../index.ts'
 
 /** The keys of one version of a read model. The braces put them into one hash slot of a cluster, so that one script may use them all. */
 export interface RedisKeys {
-  /** Hash: the format, the incarnation and the checkpoints. Without it the version is not there. */
-  readonly state: string
-  /** Hash from key to `<position>:<version>:<JSON>`; empty JSON remembers a deleted row while its batch is under way. */
+  /**
+   * Hash from key to `<position>:<version>:<JSON>`; empty JSON remembers a deleted row while its batch is under way. In its midst, under names that
+   * no key has, what is known of the whole: without {@link stateField} the version is not there.
+   */
   readonly rows: string
   /** Hash from key to its index texts, so that the entries can be taken out again. */
   readonly texts: string
@@ -18,10 +19,15 @@ export interface RedisKeys {
   readonly indexes: readonly string[]
 }
 
+/** `<format>|<how many keys are parked>|<checkpoints>`. With the rows, so that one plain command reads both in one step. */
+export const stateField = '\0state'
+
+/** How many fields of the hash of rows are none. */
+export const ownFields = 2
+
 export function keysOf(prefix: string, { owner, name, version, indexes }: StoredModel): RedisKeys {
   const base = `${prefix}{${[owner, name, version].map(encodeURIComponent).join(':')}}`
   return {
-    state: `${base}:state`,
     rows: `${base}:rows`,
     texts: `${base}:texts`,
     keys: `${base}:keys`,

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import type { RedisClientType } from 'redis'
 import {
   type Batch,
-  type Checkpoint,
   type Parked,
   partitionOf,
   type RangeRequest,
@@ -16,10 +15,10 @@ import {
 } from '../../index.ts'
 import { openClient, type RedisClient, RedisConnection } from './connection.ts'
 import { newerFormat } from './failure.ts'
-import { keysOf, type RedisKeys } from './keys.ts'
+import { keysOf, ownFields, type RedisKeys, stateField } from './keys.ts'
 import { partsOf } from './parts.ts'
 import { applyScript, dropScript, loadScript, parkedScript, rangeScript, sizeScript } from './scripts.ts'
-import { checkpointText, lowestOf, parseRuns, rowText, storedRow } from './text.ts'
+import { checkpointText, lowestOf, parseState, rowText, storedRow } from './text.ts'
 
 /** How the keys on the server are named. */
 export interface RedisOptions {
@@ -54,15 +53,19 @@ export function redis(urlOrClient: string | RedisClient, { prefix = 'headwater:'
   return new ScriptedStore(new RedisConnection(open, { isOurs, description }), description, prefix)
 }
 
-type Answer = readonly [format: string | null, checkpoints: string | null, parked: number, ...rest: readonly (readonly (string | null)[])[]]
+type Texts = readonly (string | null)[]
+
+/** What the whole of a version looks like to a reader. */
+type Whole = Pick<Seen<never>, 'checkpoint' | 'parked'>
 
 class ScriptedStore implements RedisStore {
   readonly description: string
   readonly native: () => Promise<RedisClient>
   readonly #connection: RedisConnection<RedisClient>
   readonly #prefix: string
-  /** The checkpoints last seen and what they say: between two batches every read sees the same. */
-  #lowest: { readonly text: string; readonly checkpoint: Checkpoint | null } = { text: '', checkpoint: null }
+  /** The states last seen and what they say: between two batches every read sees the same. */
+  readonly #states = new Map<string, Whole>()
+  readonly #keys = new WeakMap<StoredModel, RedisKeys>()
 
   constructor(connection: RedisConnection<RedisClient>, description: string, prefix: string) {
     this.#connection = connection
@@ -71,36 +74,34 @@ class ScriptedStore implements RedisStore {
     this.native = () => connection.client()
   }
 
+  /** One plain command, which a server answers faster than a script; only where keys are parked a script asks for the reasons too. */
   async load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>> {
     const wanted = keys.length > 1 ? [...new Set(keys)] : [...keys]
-    const { state, rows, parked } = keysOf(this.#prefix, model)
-    const answer = (await this.#connection.run(loadScript, [state, rows, parked], wanted)) as Answer
-    const [, , , texts = [], reasons = []] = answer
-    const found: StoredRow[] = []
-    wanted.forEach((key, i) => {
-      const row = storedRow(key, texts[i] ?? null, reasons[i])
-      if (row) found.push(row)
-    })
-    return this.#seen(answer, found)
+    const { rows, parked } = this.#keysOf(model)
+    const [state = null, ...texts] = await this.#connection.fields(rows, [stateField, ...wanted])
+    const whole = this.#wholeOf(state)
+    if (whole.parked === 0) return { ...whole, rows: storedRows(wanted, texts, []) }
+    const answer = (await this.#connection.run(loadScript, [rows, parked], wanted)) as readonly [string | null, Texts, Texts]
+    return { ...this.#wholeOf(answer[0]), rows: storedRows(wanted, answer[1], answer[2]) }
   }
 
   async range(model: StoredModel, { index, from, to, reverse, limit }: RangeRequest): Promise<Seen<RangeRow>> {
-    const { state, rows, parked, keys: byKey, indexes } = keysOf(this.#prefix, model)
+    const { rows, keys: byKey, indexes } = this.#keysOf(model)
     const set = index === undefined ? byKey : indexes[index]
     if (set === undefined) throw new UsageError(`${model.name}: there is no index ${index}`)
     const values = [from, to, reverse ? '1' : '0', String(limit), index === undefined ? '1' : '0']
-    const answer = (await this.#connection.run(rangeScript, [state, rows, parked, set], values)) as Answer
-    const [, , , members = [], keys = [], texts = []] = answer
+    const answer = await this.#connection.run(rangeScript, [rows, set], values)
+    const [state, members, keys, texts] = answer as readonly [string | null, readonly string[], readonly string[], Texts]
     const found = keys.map((key, i) => {
-      const { row = '', position = 0 } = storedRow(key ?? '', texts[i] ?? null, null) ?? {}
-      return { key: key ?? '', row, position, at: textOf(members[i] ?? '', index) }
+      const { row = '', position = 0 } = storedRow(key, texts[i] ?? null, null) ?? {}
+      return { key, row, position, at: textOf(members[i] ?? '', index) }
     })
-    return this.#seen(answer, found)
+    return { ...this.#wholeOf(state), rows: found }
   }
 
   async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'lost'> {
     if (batch.from && batch.to.position < batch.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
-    const keys = keysOf(this.#prefix, model)
+    const keys = this.#keysOf(model)
     const parts = partsOf(batch.rows)
     const [begin = [], ...middle] = parts.slice(0, -1)
     let incarnation = ''
@@ -115,22 +116,22 @@ class ScriptedStore implements RedisStore {
   }
 
   async drop(model: StoredModel): Promise<void> {
-    await this.#connection.run(dropScript, everyKey(keysOf(this.#prefix, model)), [], 'commit')
+    await this.#connection.run(dropScript, everyKey(this.#keysOf(model)), [], 'commit')
   }
 
   async checkpoints(model: StoredModel) {
-    const { state, rows, parked } = keysOf(this.#prefix, model)
-    const [, checkpoints] = (await this.#connection.run(loadScript, [state, rows, parked], [])) as Answer
-    return parseRuns(checkpoints ?? '').map(({ first, last, value }) => ({ partitions: { first, last }, checkpoint: value }))
+    const [state = null] = await this.#connection.fields(this.#keysOf(model).rows, [stateField])
+    const runs = parseState(state)?.runs ?? []
+    return runs.map(({ first, last, value }) => ({ partitions: { first, last }, checkpoint: value }))
   }
 
   async size(model: StoredModel) {
-    const [rows, bytes] = (await this.#connection.run(sizeScript, everyKey(keysOf(this.#prefix, model)), [])) as readonly [number, number]
-    return { rows, bytes }
+    const [fields, bytes] = (await this.#connection.run(sizeScript, everyKey(this.#keysOf(model)), [])) as readonly [number, number]
+    return { rows: Math.max(0, fields - ownFields), bytes }
   }
 
   async parked(model: StoredModel) {
-    const found = (await this.#connection.run(parkedScript, [keysOf(this.#prefix, model).parked], [])) as readonly string[]
+    const found = (await this.#connection.run(parkedScript, [this.#keysOf(model).parked], [])) as readonly string[]
     return found.flatMap((key, i) => (i % 2 === 0 ? [{ key, ...(JSON.parse(found[i + 1] ?? '{}') as Parked) }] : []))
   }
 
@@ -163,17 +164,43 @@ class ScriptedStore implements RedisStore {
     return outcome[1] ?? ''
   }
 
-  #seen<T>([found, checkpoints, parked]: Answer, rows: readonly T[]): Seen<T> {
-    if (found !== null && found !== format) throw newerFormat(this.description, found)
-    const text = checkpoints ?? ''
-    if (text !== this.#lowest.text) this.#lowest = { text, checkpoint: lowestOf(parseRuns(text)) }
-    return { checkpoint: this.#lowest.checkpoint, rows, parked }
+  #keysOf(model: StoredModel): RedisKeys {
+    const known = this.#keys.get(model)
+    if (known) return known
+    const keys = keysOf(this.#prefix, model)
+    this.#keys.set(model, keys)
+    return keys
+  }
+
+  #wholeOf(text: string | null): Whole {
+    if (text === null) return nothing
+    const known = this.#states.get(text)
+    if (known) return known
+    const state = parseState(text)
+    if (!state) return nothing
+    if (state.format !== format) throw newerFormat(this.description, state.format)
+    const whole = { checkpoint: lowestOf(state.runs), parked: state.parked }
+    if (this.#states.size >= statesMax) this.#states.clear()
+    this.#states.set(text, whole)
+    return whole
   }
 }
 
+const nothing: Whole = { checkpoint: null, parked: 0 }
+const statesMax = 100
+
+function storedRows(keys: readonly string[], texts: Texts, reasons: Texts): readonly StoredRow[] {
+  const rows: StoredRow[] = []
+  for (let i = 0; i < keys.length; i++) {
+    const row = storedRow(keys[i] ?? '', texts[i] ?? null, reasons[i])
+    if (row) rows.push(row)
+  }
+  return rows
+}
+
 /** In the order that the scripts expect. */
-function everyKey({ state, rows, texts, keys, parked, deleted, indexes }: RedisKeys): string[] {
-  return [state, rows, texts, keys, parked, deleted, ...indexes]
+function everyKey({ rows, texts, keys, parked, deleted, indexes }: RedisKeys): string[] {
+  return [rows, texts, keys, parked, deleted, ...indexes]
 }
 
 /** The text of a member of an index, which its key follows after a zero byte. */

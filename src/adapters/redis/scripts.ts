@@ -25,40 +25,36 @@ local function store(command, key, values)
 end
 `
 
-/** KEYS: state, rows, parked. ARGV: keys. Answers: format, checkpoints, how many are parked, rows, why the keys are parked. */
+/** KEYS: rows, parked. ARGV: keys. Answers: the state, rows, why the keys are parked. */
 export const loadScript = script(`${chunked}
-local state = redis.call('HMGET', KEYS[1], 'format', 'checkpoints')
-local parked = redis.call('HLEN', KEYS[3])
-if #ARGV == 0 then return {state[1], state[2], parked, {}, {}} end
-return {state[1], state[2], parked, fetch('HMGET', KEYS[2], ARGV), parked > 0 and fetch('HMGET', KEYS[3], ARGV) or {}}
+return {redis.call('HGET', KEYS[1], '\\0state'), fetch('HMGET', KEYS[1], ARGV), fetch('HMGET', KEYS[2], ARGV)}
 `)
 
-/** KEYS: state, rows, parked, the set to read. ARGV: from, to, reverse, limit, whether members are keys. Answers as above, with members before the rows. */
+/** KEYS: rows, the set to read. ARGV: from, to, reverse, limit, whether members are keys. Answers: the state, members, keys, rows. */
 export const rangeScript = script(`${chunked}
-local state = redis.call('HMGET', KEYS[1], 'format', 'checkpoints')
 local from, to = '[' .. ARGV[1], '(' .. ARGV[2]
 local members
-if ARGV[3] == '1' then members = redis.call('ZREVRANGEBYLEX', KEYS[4], to, from, 'LIMIT', 0, ARGV[4])
-else members = redis.call('ZRANGEBYLEX', KEYS[4], from, to, 'LIMIT', 0, ARGV[4]) end
+if ARGV[3] == '1' then members = redis.call('ZREVRANGEBYLEX', KEYS[2], to, from, 'LIMIT', 0, ARGV[4])
+else members = redis.call('ZRANGEBYLEX', KEYS[2], from, to, 'LIMIT', 0, ARGV[4]) end
 local keys = members
 if ARGV[5] == '0' then
   keys = {}
   for i, member in ipairs(members) do keys[i] = string.sub(member, string.find(member, '\\0', 1, true) + 1) end
 end
-return {state[1], state[2], redis.call('HLEN', KEYS[3]), members, keys, fetch('HMGET', KEYS[2], keys)}
+return {redis.call('HGET', KEYS[1], '\\0state'), members, keys, fetch('HMGET', KEYS[1], keys)}
 `)
 
 /**
  * One batch, or a part of one. Looks at everything before it writes anything: a script that fails is not rolled back.
  *
- * KEYS: state, rows, texts, keys, parked, deleted, each index.
+ * KEYS: rows, texts, keys, parked, deleted, each index.
  * ARGV: format, the incarnation that must be there (empty: any), the one to give to a new version, first and last partition, the checkpoint
  * that must be there (empty: none), the one to write, its position, 1 if this is the last part; how many rows, parked and taken back; of
  * each row its key, what it was (* for any), position, value (empty: deleted), texts (each closed by a zero byte) and partition; of each parked key and reason;
  * and the keys taken back.
  */
 export const applyScript = script(`${chunked}
-local state, rows, texts, keys, parked, deleted = unpack(KEYS, 1, 6)
+local rows, texts, keys, parked, deleted = unpack(KEYS, 1, 5)
 local format, incarnation, fresh = ARGV[1], ARGV[2], ARGV[3]
 local first, last, from, to, reached, isLast = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
 local rowCount, parkCount, backCount = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -67,15 +63,17 @@ local function field(i, n) return ARGV[12 + (i - 1) * width + n] end
 
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
-  local want = (i == 4 or i > 6) and 'zset' or 'hash'
+  local want = (i == 3 or i > 5) and 'zset' or 'hash'
   if kind ~= 'none' and kind ~= want then return redis.error_reply('HEADWATER_FOREIGN ' .. key .. ' is a ' .. kind) end
 end
-local known = redis.call('HMGET', state, 'format', 'incarnation', 'checkpoints')
-if known[1] and known[1] ~= format then return redis.error_reply('HEADWATER_FORMAT ' .. known[1]) end
-if incarnation ~= '' and known[2] ~= incarnation then return {'lost'} end
+local state = redis.call('HGET', rows, '\\0state')
+local stored, checkpoints = string.match(state or '', '^([^|]*)|%d*|(.*)$')
+if state and stored ~= format then return redis.error_reply('HEADWATER_FORMAT ' .. (stored or state)) end
+local met = redis.call('HGET', rows, '\\0incarnation')
+if incarnation ~= '' and met ~= incarnation then return {'lost'} end
 
 local runs, covered = {}, 0
-for a, b, value in string.gmatch(known[3] or '', '(%d+)%-(%d+)=([^;]*);') do
+for a, b, value in string.gmatch(checkpoints or '', '(%d+)%-(%d+)=([^;]*);') do
   a, b = tonumber(a), tonumber(b)
   runs[#runs + 1] = {a, b, value}
   local inside = math.min(b, last) - math.max(a, first) + 1
@@ -108,14 +106,14 @@ local function split(text)
   return parts
 end
 
-if not known[2] then
-  redis.call('HSET', state, 'format', format, 'incarnation', fresh)
-  known[2] = fresh
+if not met then
+  redis.call('HSET', rows, '\\0state', format .. '|0|', '\\0incarnation', fresh)
+  met = fresh
 end
-local old = #KEYS > 6 and fetch('HMGET', texts, names) or {}
+local old = #KEYS > 5 and fetch('HMGET', texts, names) or {}
 local set, unset, setTexts, unsetTexts, enter, leave, remember = {}, {}, {}, {}, {}, {}, {}
 local out, into = {}, {}
-for n = 7, #KEYS do out[n], into[n] = {}, {} end
+for n = 6, #KEYS do out[n], into[n] = {}, {} end
 local function add(list, a, b)
   list[#list + 1] = a
   if b then list[#list + 1] = b end
@@ -128,18 +126,18 @@ for _, i in ipairs(writes) do
     add(set, key, value)
     add(enter, '0', key)
     after = split(field(i, 5))
-    if #KEYS > 6 then add(setTexts, key, field(i, 5)) end
+    if #KEYS > 5 then add(setTexts, key, field(i, 5)) end
   else
     add(leave, key)
-    if #KEYS > 6 then add(unsetTexts, key) end
+    if #KEYS > 5 then add(unsetTexts, key) end
     if isLast then add(unset, key)
     else
       add(set, key, field(i, 3) .. '::')
       add(remember, key, field(i, 6))
     end
   end
-  for n = 7, #KEYS do
-    local gone, come = before[n - 6], after[n - 6]
+  for n = 6, #KEYS do
+    local gone, come = before[n - 5], after[n - 5]
     if gone ~= come then
       if gone then add(out[n], gone .. '\\0' .. key) end
       if come then add(into[n], '0', come .. '\\0' .. key) end
@@ -153,11 +151,11 @@ store('HDEL', texts, unsetTexts)
 store('ZADD', keys, enter)
 store('ZREM', keys, leave)
 store('HSET', deleted, remember)
-for n = 7, #KEYS do
+for n = 6, #KEYS do
   store('ZREM', KEYS[n], out[n])
   store('ZADD', KEYS[n], into[n])
 end
-if not isLast then return {'applied', known[2]} end
+if not isLast then return {'applied', met} end
 
 local at = 12 + rowCount * width
 local park, back = {}, {}
@@ -195,21 +193,21 @@ for _, piece in ipairs(pieces) do
 end
 local written = ''
 for _, run in ipairs(joined) do written = written .. run[1] .. '-' .. run[2] .. '=' .. run[3] .. ';' end
-redis.call('HSET', state, 'checkpoints', written)
-return {'applied', known[2]}
+redis.call('HSET', rows, '\\0state', format .. '|' .. redis.call('HLEN', parked) .. '|' .. written)
+return {'applied', met}
 `)
 
 /** KEYS: all of a version. */
 export const dropScript = script(`return redis.call('UNLINK', unpack(KEYS))`)
 
-/** KEYS: all of a version, rows second. Answers: rows, bytes. */
+/** KEYS: all of a version, rows first. Answers: rows, bytes. */
 export const sizeScript = script(`
 local bytes = 0
 for _, key in ipairs(KEYS) do
   local used = redis.pcall('MEMORY', 'USAGE', key)
   if type(used) == 'number' then bytes = bytes + used end
 end
-return {redis.call('HLEN', KEYS[2]), bytes}
+return {redis.call('HLEN', KEYS[1]), bytes}
 `)
 
 /** KEYS: parked. Answers: key, reason, key, reason. */

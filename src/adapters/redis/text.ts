@@ -8,8 +8,21 @@ export function checkpointText(checkpoint: Checkpoint | null): string {
   return `${position}:${eventId === null ? '-' : `=${encodeURIComponent(eventId)}`}`
 }
 
+/** What the state of a version says; null: there is none. */
+export interface State {
+  readonly format: string
+  readonly parked: number
+  readonly runs: readonly Run<Checkpoint>[]
+}
+
+export function parseState(text: string | null): State | null {
+  if (text === null) return null
+  const [format = '', parked = '0', checkpoints = ''] = text.split('|')
+  return { format, parked: Number(parked), runs: parseRuns(checkpoints) }
+}
+
 /** Checkpoints by range of partitions, as the scripts write them: `<first>-<last>=<checkpoint>;` after one another. */
-export function parseRuns(text: string): readonly Run<Checkpoint>[] {
+function parseRuns(text: string): readonly Run<Checkpoint>[] {
   return text
     .split(';')
     .filter(Boolean)

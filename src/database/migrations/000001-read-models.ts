@@ -42,6 +42,8 @@ create table :schema.view (
   error text,
   table_name text not null,
   shape jsonb not null,
+  -- Which store holds its rows; null: the table of this database.
+  store text,
   echo boolean not null,
   select_sql text not null,
   refresh_sql text not null,
@@ -54,6 +56,25 @@ create table :schema.view (
   retired_at timestamptz,
   unique (name, version)
 );
+
+-- How far a version in another store is. Each batch has a number, taken from view_batch after its marks were claimed and before its rows were
+-- selected, and an id; both stand in the store too, written as one with the rows. 'reached' and 'batch_id' are the last batch whose marks went;
+-- 'intended' are ids of batches that may have been written after it. 'seed' begins every id and tells the rows of this version from anybody else's.
+create sequence :schema.view_batch;
+create table :schema.view_store (
+  view integer primary key references :schema.view on delete cascade,
+  seed text not null default pg_catalog.substr(pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', ''), 1, 12),
+  reached bigint not null default 0,
+  batch_id text,
+  intended text[] not null default '{}',
+  -- Its rows are being written anew, and do not serve.
+  filling boolean not null default true,
+  -- Somebody else's rows are in its place, and a person was told: resuming it overwrites them.
+  overwrite boolean not null default false,
+  trouble text,
+  owner uuid,
+  lease_until timestamptz
+) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 
 -- What a changed row of a source touches. number 0: its columns hold the key; above: expand_sql selects the keys; -1: every key.
 create table :schema.map (
@@ -256,6 +277,139 @@ begin
   end if;
 end $$;
 
+-- Begins a batch of a view in another store: its keys, and the marks that go when the store has them. One process at a time; who says nothing for
+-- three seconds is passed over, which is harmless, since the store takes one batch after each. 'everything' is the lane of a mark that means every key;
+-- 'filled' says that a filling has come to its end.
+create function :schema.store_claim(view_id integer, who uuid, bulk_first boolean, since xid8,
+  out claimed integer, out busy boolean, out reached bigint, out batch_id text, out seed text, out filling boolean, out number bigint,
+  out keys text[], out marks text, out origins text, out everything integer, out filled boolean, out horizon xid8)
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+declare
+  s :schema.view_store;
+  m record;
+  gathered text[] := '{}';
+  more text[];
+  ids tid[] := '{}';
+  xids xid8[] := '{}';
+  bulk boolean;
+begin
+  claimed := 0; busy := true; filled := false; keys := '{}';
+  if not exists (select from :schema.view w where w.id = view_id and w.state in ('building', 'live', 'previous'))
+    or not pg_try_advisory_xact_lock_shared(:lock_class + 1, view_id) then return; end if;
+  horizon := pg_snapshot_xmin(pg_current_snapshot());
+  select * into s from :schema.view_store t where t.view = view_id for update skip locked;
+  if not found or (s.owner <> who and s.lease_until > clock_timestamp()) then return; end if;
+  busy := false; reached := s.reached; batch_id := s.batch_id; seed := s.seed; filling := s.filling;
+  foreach bulk in array array[bulk_first, not bulk_first] loop
+    for m in
+      select k.ctid as id, k.lane, k.xid, k.map, k.keys, k as whole from :schema.mark k where k.ctid = any (case when bulk
+        then array(select b.ctid from :schema.mark b where b.view = view_id and b.lane > 0 order by b.lane, b.xid limit 4)
+        else array(select b.ctid from :schema.mark b where b.view = view_id and b.lane = 0 and b.xid >= coalesce(since, '0'::xid8)
+                   order by b.xid limit 1000) end)
+      order by k.map
+    loop
+      if m.map = -2 then
+        raise exception using errcode = 'HW002', message = m.keys[1];
+      end if;
+      if m.map = -1 then
+        continue when claimed > 0;
+        claimed := 1; everything := m.lane; ids := array[m.id]; xids := array[m.xid];
+        exit;
+      end if;
+      claimed := claimed + 1;
+      more := :schema.expand(m.whole);
+      if cardinality(more) = 0 then
+        -- It became other marks, or no key depends on it.
+        delete from :schema.mark k where k.ctid = m.id;
+        continue;
+      end if;
+      gathered := gathered || more; ids := ids || m.id; xids := xids || m.xid;
+      exit when cardinality(gathered) >= 1000;
+    end loop;
+    exit when claimed > 0;
+  end loop;
+  filled := s.filling and claimed = 0 and not exists (select from :schema.mark k where k.view = view_id and k.lane = 2);
+  if cardinality(ids) = 0 and not filled then return; end if;
+  keys := array(select distinct k from unnest(gathered) k);
+  marks := ids::text; origins := xids::text;
+  number := nextval(':schema.view_batch');
+  update :schema.view_store t set owner = who, lease_until = clock_timestamp() + interval '3 seconds' where t.view = view_id;
+end $$;
+
+-- A batch is about to be written. Commits durably, and after its rows were read: what they show of transactions that asked for no durability is then
+-- durable too. False: somebody else was faster.
+create function :schema.store_intend(view_id integer, who uuid, at_reached bigint, at_id text, next_id text) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  if current_setting('synchronous_commit') = 'off' then perform set_config('synchronous_commit', 'on', true); end if;
+  update :schema.view_store t
+  set intended = t.intended || next_id, owner = who, lease_until = clock_timestamp() + interval '3 seconds'
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id;
+  return found;
+end $$;
+
+-- The store has a batch: its marks go. False: somebody else has gone on from where it began, and its marks stay. Waits for a switch under way, which
+-- compares marks.
+create function :schema.store_written(view_id integer, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean,
+  marks tid[], origins xid8[], park text[], reasons text[], states text[], unpark text[]) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(:lock_class + 1, view_id);
+  update :schema.view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, trouble = null, owner = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended);
+  if not found then return false; end if;
+  -- A place may have been taken by another mark since; it is not of these transactions.
+  delete from :schema.mark k where k.ctid = any (marks) and k.view = view_id and k.xid = any (origins);
+  if cardinality(unpark) > 0 then
+    delete from :schema.parked p where p.view = view_id and p.key = any (unpark);
+  end if;
+  insert into :schema.parked as p (view, key, reason, sql_state, xids)
+  select view_id, f.key, f.reason, f.state, store_written.origins from unnest(park, reasons, states) f(key, reason, state)
+  on conflict (view, key) do update set reason = excluded.reason, sql_state = excluded.sql_state, xids = excluded.xids, parked_at = excluded.parked_at;
+  return true;
+end $$;
+
+-- A batch that the store has, and whose process did not live to say so. Its marks stay, and are taken in again.
+create function :schema.store_adopt(view_id integer, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update :schema.view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, owner = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended)
+    and (t.owner is null or t.lease_until < clock_timestamp());
+  return found;
+end $$;
+
+-- The store is not where it was left: nothing in it counts, and every key is selected again. False: somebody else has gone on.
+create function :schema.store_refill(view_id integer, at_reached bigint, at_id text, at_intended text[]) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update :schema.view_store t set batch_id = null, intended = '{}', filling = true, overwrite = false, owner = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and t.intended = at_intended;
+  if not found then return false; end if;
+  delete from :schema.parked p where p.view = view_id;
+  perform :schema.enqueue(view_id);
+  return true;
+end $$;
+
+-- Makes of a mark that means every key marks of the keys of the SELECT. Keys that only the store has were marked before.
+create function :schema.store_everything(view_id integer, marks tid[], origins xid8[], lane integer) returns void
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp set row_security = off set timezone = 'UTC' set datestyle = 'ISO, MDY' set intervalstyle = 'postgres'
+set extra_float_digits = 1 set bytea_output = 'hex' set default_text_search_config = 'pg_catalog.english' set jit = off as $$
+declare
+  total bigint;
+begin
+  delete from :schema.mark k where k.ctid = any (marks) and k.view = view_id and k.xid = any (origins) and k.map = -1;
+  if not found then return; end if;
+  execute (select w.enqueue_sql from :schema.view w where w.id = view_id) using view_id, lane, origins[1];
+  if lane = 2 then
+    select coalesce(sum(cardinality(k.keys)), 0) into total from :schema.mark k where k.view = view_id and k.lane = 2;
+    update :schema.view w set keys_total = total where w.id = view_id;
+  end if;
+end $$;
+
 -- The sync pass of one view in the writer's own transaction: recomputes the keys of its marks, up to 1,000; the surplus is left to a worker.
 create function :schema.apply(view_id integer, echo boolean, origin xid8) returns void
 language plpgsql volatile security definer
@@ -333,6 +487,12 @@ declare
 begin
   select * into strict v from :schema.view w where w.id = view_id;
   delete from :schema.mark m where m.view = view_id and m.lane = 2;
+  if v.store is not null then
+    -- Which keys the store has only a worker can tell.
+    insert into :schema.mark (view, lane, map, keys) values (view_id, 2, -1, '{}');
+    update :schema.view w set keys_total = null, build_started_at = clock_timestamp() where w.id = view_id;
+    return 0;
+  end if;
   execute v.enqueue_sql using v.id, 2, pg_current_xact_id();
   select coalesce(sum(cardinality(m.keys)), 0) into total from :schema.mark m where m.view = view_id and m.lane = 2;
   update :schema.view w set keys_total = total, build_started_at = clock_timestamp() where w.id = view_id;
@@ -407,6 +567,7 @@ declare
   rounds integer := 0;
 begin
   select * into strict v from :schema.view w where w.id = view_id for update;
+  if exists (select from :schema.view_store t where t.view = view_id and t.filling) then return false; end if;
   select r.active into old from :schema.read_model r where r.name = v.name for update;
   if old is distinct from view_id and old is not null then
     perform pg_advisory_xact_lock(:lock_class + 1, old);
@@ -415,13 +576,18 @@ begin
     (select from :schema.marks_of(old, n.xid)))))
   loop
     rounds := rounds + 1;
-    if rounds > 100 then return false; end if;
+    -- What is in another store only a worker can bring there.
+    if rounds > 100 or v.store is not null then return false; end if;
     perform :schema.drain(view_id, rounds % 2 = 0, null);
   end loop;
   update :schema.view w set state = 'previous', retired_at = clock_timestamp() where w.name = v.name and w.id <> view_id and w.state = 'live';
   update :schema.view w set state = 'live', retired_at = null, built_at = coalesce(w.built_at, clock_timestamp()) where w.id = view_id;
   update :schema.read_model r set active = view_id where r.name = v.name;
-  perform :schema.publish(v.name, v.table_name);
+  if v.store is null then
+    perform :schema.publish(v.name, v.table_name);
+  else
+    execute format('drop view if exists %I.%I', ':schema_name', v.name);
+  end if;
   return true;
 end $$;
 

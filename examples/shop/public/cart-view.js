@@ -1,0 +1,83 @@
+import { execute, query } from './api.js'
+import { artOf } from './art.js'
+import { cartLines, customerId, emptyCart, setQuantity } from './cart.js'
+import { emptyState, explain, h, toast } from './dom.js'
+import { money } from './format.js'
+
+/** The cart, at today's prices, and the way to order what is in it. */
+export async function cartView() {
+  const box = h('div', { class: 'narrow' })
+  const show = async (left = new Map()) => box.replaceChildren(...(await contents(left, show)))
+  await show()
+  return { title: 'Cart', node: box }
+}
+
+/** `left` says of products how many there were when an order was refused. */
+async function contents(left, show) {
+  const heading = h('h1', { tabIndex: -1 }, 'Cart')
+  const lines = cartLines()
+  if (lines.length === 0)
+    return [heading, emptyState('Your cart is empty', undefined, h('a', { class: 'button', href: '#/' }, 'Look around'))]
+  const { items } = await query('products', { productIds: lines.map(({ productId }) => productId) })
+  const products = new Map(items.map((product) => [product.productId, product]))
+  const known = lines.filter(({ productId }) => products.has(productId))
+  const total = known.reduce((sum, { productId, quantity }) => sum + quantity * products.get(productId).price, 0)
+  const change = async (productId, quantity) => {
+    setQuantity(productId, quantity)
+    const fewer = new Map(left)
+    fewer.delete(productId)
+    await show(fewer)
+  }
+  const rows = lines.map((line) => cartLine(line, products.get(line.productId), left.get(line.productId), change))
+  const order = h('button', { class: 'button primary', type: 'button', disabled: known.length === 0 }, 'Order now')
+  order.addEventListener('click', async () => {
+    order.disabled = true
+    await placeOrder(known, show)
+  })
+  return [
+    heading,
+    h('ul', { class: 'cart' }, rows),
+    h('div', { class: 'checkout' }, h('p', { class: 'total' }, 'Total ', h('strong', {}, money(total))), order),
+  ]
+}
+
+function cartLine({ productId, quantity }, product, left, change) {
+  if (!product) {
+    const remove = h('button', { class: 'button', type: 'button', onclick: () => change(productId, 0) }, 'Remove')
+    return h('li', {}, h('p', { class: 'cart-name' }, 'Not sold here any more'), remove)
+  }
+  const field = h('input', {
+    type: 'number',
+    min: 0,
+    max: 1000,
+    value: quantity,
+    'aria-label': `Quantity of ${product.name}`,
+    onchange: () => change(productId, Math.max(0, Math.floor(Number(field.value)))),
+  })
+  return h(
+    'li',
+    { class: left === undefined ? '' : 'short' },
+    artOf(product, 'small'),
+    h(
+      'div',
+      { class: 'cart-name' },
+      h('a', { href: `#/product/${productId}` }, product.name),
+      left !== undefined && h('p', { class: 'short-line' }, left === 0 ? 'Sold out meanwhile' : `Only ${left} left`),
+    ),
+    field,
+    h('span', { class: 'price' }, money(product.price * quantity)),
+    h('button', { class: 'plain', type: 'button', 'aria-label': `Remove ${product.name}`, onclick: () => change(productId, 0) }, '×'),
+  )
+}
+
+async function placeOrder(lines, show) {
+  try {
+    await execute('placeOrder', { orderId: crypto.randomUUID(), customerId, lines })
+    emptyCart()
+    toast('Thank you for your order.')
+    location.assign('#/orders')
+  } catch (error) {
+    toast(explain(error), 'problem')
+    await show(new Map((error.code === 'out_of_stock' ? error.details : []).map(({ productId, left }) => [productId, left])))
+  }
+}

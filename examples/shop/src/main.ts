@@ -1,0 +1,140 @@
+import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type ServerType, serve } from '@hono/node-server'
+import { DatabaseUnavailableError, isHeadwaterError } from 'headwater'
+import { handler } from 'headwater/http'
+import { app, database, settings } from './app.ts'
+import { door, handedOn } from './door.ts'
+import { holdFlashSale } from './load/flash-sale.ts'
+import { isShop } from './load/shop-client.ts'
+import { page } from './page.ts'
+import { prepareDatabase } from './seed/seed.ts'
+import type { Role } from './settings.ts'
+import { closeStores, printPlaces } from './stores.ts'
+
+const hostname = '127.0.0.1'
+const print = (line: string) => console.log(line)
+let stopping = false
+
+async function main(): Promise<void> {
+  const running = `http://${hostname}:${settings.port}`
+  if (settings.load && (await isShop(running))) {
+    print(`The shop at ${running} is open: the sale is held there.`)
+    process.exit(await flashSale(running))
+  }
+  let letIn = () => {}
+  const server = await listen(
+    new Promise((resolve) => {
+      letIn = resolve
+    }),
+  )
+  stopOn(['SIGINT', 'SIGTERM'], server)
+  print(`Database: ${database.traits.description}`)
+  printPlaces(print)
+  await reachDatabase()
+  await prepareDatabase(database, { seed: settings.seed && !settings.load, print })
+  await start(app)
+  letIn()
+  const url = `http://${hostname}:${(server.address() as AddressInfo).port}`
+  const part = settings.roles.length < 3 ? ` (${settings.roles.join(', ')})` : ''
+  print(`The shop is at ${url}${part}`)
+  if (!settings.load) return await printReadModels()
+  const code = await flashSale(url)
+  await stop(server)
+  process.exit(code)
+}
+
+async function start(part: { start(options: { readonly roles: readonly Role[] }): Promise<void> }): Promise<void> {
+  await part.start({ roles: settings.roles })
+}
+
+async function flashSale(url: string): Promise<number> {
+  return (await holdFlashSale([url], print)) ? 0 : 1
+}
+
+/** Gives a database server that starts at the same time half a minute to come up. */
+async function reachDatabase(): Promise<void> {
+  const deadline = Date.now() + 30_000
+  for (;;) {
+    try {
+      await database.query('select 1')
+      return
+    } catch (error) {
+      if (!(error instanceof DatabaseUnavailableError) || Date.now() > deadline) throw error
+      print(`  ${error.message}; trying again`)
+      await pause(2000)
+    }
+  }
+}
+
+/**
+ * Takes the port before anything else, to fail early if it is taken; of several processes of one role, those that were given none take a free one. What
+ * comes before the application has started waits for that.
+ */
+async function listen(started: Promise<void>): Promise<ServerType> {
+  const [api, files] = [handler(door), page()]
+  const answer = async (request: Request): Promise<Response> => {
+    const answered = files(request) ?? (await handedOn(request))
+    return answered ?? (await started.then(() => api(request)))
+  }
+  try {
+    return await open(answer, settings.port)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE' || settings.isPortAsked || settings.roles.length === 3) throw error
+    return await open(answer, 0)
+  }
+}
+
+function open(answer: (request: Request) => Promise<Response>, port: number): Promise<ServerType> {
+  return new Promise((resolve, reject) => {
+    const server = serve({ fetch: answer, hostname, port }, () => resolve(server))
+    server.once('error', reject)
+  })
+}
+
+/** Says of each read model how long it took to build, once it is built. */
+async function printReadModels(): Promise<void> {
+  const waiting = new Set((await app.status()).readModels.map(({ name }) => name))
+  while (waiting.size > 0 && !stopping) {
+    for (const { name, state, rows, builtInMs } of (await app.status()).readModels) {
+      if (state === 'building' || !waiting.delete(name)) continue
+      const built = builtInMs === undefined ? state : `built in ${(builtInMs / 1000).toFixed(1)} s`
+      print(`  ${name.padEnd(18)}${rows.toLocaleString('en').padStart(7)} rows  ${built}`)
+    }
+    await pause(100)
+  }
+}
+
+async function stop(server: ServerType): Promise<void> {
+  stopping = true
+  server.close()
+  if ('closeAllConnections' in server) server.closeAllConnections()
+  await app.stop()
+  await closeStores()
+}
+
+function stopOn(signals: readonly NodeJS.Signals[], server: ServerType): void {
+  for (const signal of signals) process.on(signal, () => void (stopping || stop(server).then(() => process.exit(0))))
+}
+
+function explain(error: unknown): string {
+  if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+    return `Port ${settings.port} is taken. PORT=4012 npm run shop uses another one.`
+  }
+  if (error instanceof DatabaseUnavailableError) {
+    return `The database does not answer: ${error.message}. Is DATABASE_URL right, and the server up? Without DATABASE_URL the embedded one is used.`
+  }
+  if (isHeadwaterError(error)) return error.message
+  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+}
+
+try {
+  await main()
+} catch (error) {
+  // Asked to stop while something was under way: that is no failure.
+  if (!stopping) {
+    console.error(explain(error))
+    await app.stop().catch(() => {})
+    process.exit(1)
+  }
+}

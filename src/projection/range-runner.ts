@@ -1,0 +1,122 @@
+import { LogMismatchError } from '../errors.ts'
+import { pauseBefore } from '../internal/retry.ts'
+import { beginAgain, beginBuild } from './build.ts'
+import type { Feed } from './feed.ts'
+import { messageOf } from './fold.ts'
+import { giveRange, type LeasedRange, takeRange } from './lease.ts'
+import type { OwnProjection } from './own-projection.ts'
+import { LostError, Projector, StopError } from './projector.ts'
+import type { ProjectionRuntime } from './registry.ts'
+
+export interface RangeRunnerOptions {
+  readonly runtime: ProjectionRuntime
+  /** A lease of it is held. */
+  readonly range: LeasedRange
+  readonly own: OwnProjection
+  /** Who holds the lease. */
+  readonly owner: string
+  readonly feed: Feed
+  readonly pollIntervalMs: number
+  readonly building: () => boolean
+  readonly onProgress: (runner: RangeRunner) => void
+  /** What trying again cannot mend. */
+  readonly onStop: (error: Error) => Promise<void>
+}
+
+/** Folds one range until it is told to end, stops, or has lost it. Everything else that fails is tried again, later and later. Gives the range back. */
+export class RangeRunner {
+  readonly #options: RangeRunnerOptions
+  readonly #abort = new AbortController()
+  readonly #done: Promise<void>
+  projector: Projector | undefined
+  /** What keeps it from getting on, as last seen. */
+  trouble: string | undefined
+  /** Whether it came to its end by itself. */
+  ended = false
+
+  constructor(options: RangeRunnerOptions) {
+    this.#options = options
+    this.#done = this.#run()
+  }
+
+  get range(): LeasedRange {
+    return this.#options.range
+  }
+
+  get own(): OwnProjection {
+    return this.#options.own
+  }
+
+  /** Keeps the lease; a version in another store tells how far it is. */
+  async prolong(): Promise<boolean> {
+    const { runtime, range, owner, own } = this.#options
+    return await takeRange(runtime.database, runtime.schema, range, owner, own.version.store === null ? null : this.projector?.stored)
+  }
+
+  /** Ends after what is under way. */
+  async end(): Promise<void> {
+    this.#abort.abort()
+    this.projector?.wake()
+    await this.#done
+  }
+
+  async #run(): Promise<void> {
+    const { runtime, range, owner, own } = this.#options
+    const { signal } = this.#abort
+    try {
+      for (let failures = 0; !signal.aborted; ) {
+        const before = this.projector?.position ?? -1
+        try {
+          if (this.#options.building()) await beginBuild(runtime, range.projection)
+          this.projector = this.#projector()
+          await this.projector.run(signal)
+        } catch (error) {
+          if (signal.aborted || (await this.#gaveUp(error))) break
+          failures = this.projector && this.projector.position > before ? 1 : failures + 1
+          await this.#pause(error, failures)
+        }
+      }
+      await giveRange(runtime.database, runtime.schema, range, owner)
+    } catch (error) {
+      // Its lease runs out by itself.
+      runtime.log('warn', `${own.version.name}: ${messageOf(error)}`)
+    }
+    this.ended = true
+  }
+
+  #projector(): Projector {
+    const { runtime, own, range, feed, pollIntervalMs, building } = this.#options
+    return new Projector({
+      runtime,
+      version: own.version,
+      building,
+      folding: own.folding,
+      store: own.store,
+      partitions: { first: range.first, last: range.last },
+      feed,
+      pollIntervalMs,
+      skipped: own.skipped,
+      onProgress: () => {
+        this.trouble = undefined
+        this.#options.onProgress(this)
+      },
+      onMissing: () => beginAgain(runtime, own.version),
+    })
+  }
+
+  async #gaveUp(error: unknown): Promise<boolean> {
+    const { runtime, range, owner } = this.#options
+    const fatal = error instanceof StopError ? error.cause : error instanceof LogMismatchError ? error : undefined
+    if (fatal) await this.#options.onStop(fatal)
+    return fatal !== undefined || (error instanceof LostError && !(await takeRange(runtime.database, runtime.schema, range, owner)))
+  }
+
+  async #pause(error: unknown, failures: number): Promise<void> {
+    const { runtime, own } = this.#options
+    const lost = error instanceof LostError
+    const pause = pauseBefore(failures, { baseMs: lost ? 20 : 200, maxMs: 10_000 })
+    this.trouble = messageOf(error)
+    runtime.log(lost ? 'debug' : 'warn', `${own.version.name}: ${messageOf(error)}`, { tryAgainMs: pause })
+    await runtime.clock.sleep(pause, this.#abort.signal)
+  }
+}

@@ -1,0 +1,133 @@
+import fc from 'fast-check'
+import { type Database, type Headwater, headwater, type MaterializedView, materializedView, type Store, silentLog, type as typeOf } from 'headwater'
+import { memory } from 'headwater/memory'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { databaseStore } from '../src/read-model/database-store.ts'
+import { randomTables, randomTransactions, randomViews, runTransaction } from './process/random-writes.ts'
+import { cardsView, cardTables, storedRows, wrongStoredViews } from './process/stored-views.ts'
+import { databases, freshSchema, lasting } from './support/databases.ts'
+import { stores } from './support/stores.ts'
+
+const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
+
+interface Place {
+  readonly name: string
+  readonly skip: string | false
+  open(database: Database): Promise<Store>
+}
+
+const places: readonly Place[] = [
+  ...stores,
+  {
+    name: 'another PostgreSQL schema',
+    skip: false,
+    open: async (database) => databaseStore(lasting(database), freshSchema('rows'), { home: false }),
+  },
+]
+
+for (const target of databases) {
+  for (const place of places) {
+    // One database is enough for stores that are elsewhere; PGlite has one connection, which is what could go wrong there.
+    const skip = target.skip || place.skip || (target.name === 'pglite' && (place.name === 'redis' || place.name === 'mongodb'))
+    describe.skipIf(skip)(`views of ${target.name} in ${place.name}, seed ${seed}`, () => {
+      let database: Database
+      let schema: string
+      let store: Store
+      const apps: Headwater[] = []
+
+      beforeEach(async () => {
+        database = await target.open()
+        schema = freshSchema()
+        store = await place.open(database)
+      })
+
+      afterEach(async () => {
+        for (const app of apps.splice(0)) await app.uninstall().catch(() => app.stop())
+        await store.close?.()
+        await database.close()
+      })
+
+      async function started(views: Readonly<Record<string, MaterializedView>>) {
+        const app = headwater({ database: lasting(database), schema, readModels: views, log: silentLog, pollIntervalMs: 10 })
+        apps.push(app as unknown as Headwater)
+        await app.start()
+        return app
+      }
+
+      test('after any writes every view is its SELECT', async () => {
+        await database.query(randomTables)
+        const app = await started(inStore(randomViews('async'), store))
+        await fc.assert(
+          fc.asyncProperty(randomTransactions, async (transactions) => {
+            for (const transaction of transactions) await runTransaction(database, transaction)
+            await app.settle()
+            expect(await wrongStoredViews(database, store, schema)).toEqual([])
+          }),
+          { seed, numRuns: place.name === 'mongodb' ? 3 : 8, endOnFailure: true },
+        )
+        for (const name of ['joined', 'two_levels', 'grouped', 'pairs']) expect((await app.readModel(name).verify()).differences).toEqual([])
+        const statuses = (await app.status()).readModels
+        expect(statuses.map(({ state, error, pending }) => ({ state, error, pending }))).toEqual(
+          statuses.map(() => ({ state: 'live', error: undefined, pending: 0 })),
+        )
+      })
+
+      test('verify finds drift, repair mends it, rebuild takes away what the SELECT does not have', async () => {
+        await database.query(cardTables)
+        const app = await started({ cards: cardsView({ store }) })
+        await app.settle()
+        const indexes = [
+          { name: 'primary key', fields: ['id'] },
+          { name: 'byPrice', fields: ['price', 'id'] },
+          { name: 'byCategory', fields: ['category', 'changed', 'id'] },
+        ]
+        const model = { owner: schema, name: 'cards', version: 1, indexes }
+        const { checkpoint } = await store.load(model, [])
+        if (!checkpoint) throw new Error('nothing was stored')
+        // A number that no batch bears: the next one is higher.
+        const { rows } = await database.query<{ position: number }>(`select nextval('"${schema}".view_batch') as position`)
+        const change = { was: undefined, position: rows[0]?.position ?? 0, version: null, index: ['40', '40', '40'] }
+        await store.apply(model, {
+          partitions: { first: 0, last: 63 },
+          from: checkpoint,
+          to: checkpoint,
+          rows: [
+            { ...change, key: '1', row: '{"id":1,"title":"drifted"}' },
+            { ...change, key: '2', row: null, index: [] },
+            { ...change, key: '99', row: '{"id":99,"title":"surplus"}' },
+          ],
+          park: [],
+          unpark: [],
+        })
+        const byKey = (a: { key: string }, b: { key: string }) => (a.key < b.key ? -1 : 1)
+        const found = await app.readModel('cards').verify()
+        expect([...found.differences].sort(byKey)).toEqual([
+          { key: '1', kind: 'different' },
+          { key: '2', kind: 'missing' },
+          { key: '99', kind: 'surplus' },
+        ])
+        expect((await app.readModel('cards').repair()).differences).toHaveLength(3)
+        expect((await app.readModel('cards').verify()).differences).toEqual([])
+      })
+    })
+  }
+}
+
+function inStore(views: ReturnType<typeof randomViews>, store: Store): Readonly<Record<string, MaterializedView>> {
+  return Object.fromEntries(
+    Object.entries(views).map(([name, view]) => [name, { ...view, '~view': { ...view['~view'], store } } as unknown as MaterializedView]),
+  )
+}
+
+test('a view in a store is never sync', () => {
+  expect(() =>
+    materializedView('cards', {
+      row: typeOf<{ id: number }>(),
+      key: 'id',
+      select: 'select id from cards',
+      changedBy: { cards: 'id' },
+      update: 'sync',
+      store: memory(),
+    }),
+  ).toThrow(/cannot be "sync" in another store/)
+})
