@@ -345,6 +345,12 @@ declare
 begin
   select * into strict v from "headwater".view w where w.id = view_id;
   delete from "headwater".mark m where m.view = view_id and m.lane = 2;
+  if v.store is not null then
+    -- Which keys the store has only a worker can tell.
+    insert into "headwater".mark (view, lane, map, keys) values (view_id, 2, -1, '{}');
+    update "headwater".view w set keys_total = null, build_started_at = clock_timestamp() where w.id = view_id;
+    return 0;
+  end if;
   execute v.enqueue_sql using v.id, 2, pg_current_xact_id();
   select coalesce(sum(cardinality(m.keys)), 0) into total from "headwater".mark m where m.view = view_id and m.lane = 2;
   update "headwater".view w set keys_total = total, build_started_at = clock_timestamp() where w.id = view_id;
@@ -682,6 +688,168 @@ begin
 end $_$;
 
 --
+-- Name: store_adopt(integer, bigint, text, bigint, text, boolean); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_adopt(view_id integer, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update "headwater".view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, owner = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended)
+    and (t.owner is null or t.lease_until < clock_timestamp());
+  return found;
+end $$;
+
+--
+-- Name: store_claim(integer, uuid, boolean, xid8); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_claim(view_id integer, who uuid, bulk_first boolean, since xid8, OUT claimed integer, OUT busy boolean, OUT reached bigint, OUT batch_id text, OUT seed text, OUT filling boolean, OUT number bigint, OUT keys text[], OUT marks text, OUT origins text, OUT everything integer, OUT filled boolean, OUT horizon xid8) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+declare
+  s "headwater".view_store;
+  m record;
+  gathered text[] := '{}';
+  more text[];
+  ids tid[] := '{}';
+  xids xid8[] := '{}';
+  bulk boolean;
+begin
+  claimed := 0; busy := true; filled := false; keys := '{}';
+  if not exists (select from "headwater".view w where w.id = view_id and w.state in ('building', 'live', 'previous'))
+    or not pg_try_advisory_xact_lock_shared(-521398561, view_id) then return; end if;
+  horizon := pg_snapshot_xmin(pg_current_snapshot());
+  select * into s from "headwater".view_store t where t.view = view_id for update skip locked;
+  if not found or (s.owner <> who and s.lease_until > clock_timestamp()) then return; end if;
+  busy := false; reached := s.reached; batch_id := s.batch_id; seed := s.seed; filling := s.filling;
+  foreach bulk in array array[bulk_first, not bulk_first] loop
+    for m in
+      select k.ctid as id, k.lane, k.xid, k.map, k.keys, k as whole from "headwater".mark k where k.ctid = any (case when bulk
+        then array(select b.ctid from "headwater".mark b where b.view = view_id and b.lane > 0 order by b.lane, b.xid limit 4)
+        else array(select b.ctid from "headwater".mark b where b.view = view_id and b.lane = 0 and b.xid >= coalesce(since, '0'::xid8)
+                   order by b.xid limit 1000) end)
+      order by k.map
+    loop
+      if m.map = -2 then
+        raise exception using errcode = 'HW002', message = m.keys[1];
+      end if;
+      if m.map = -1 then
+        continue when claimed > 0;
+        claimed := 1; everything := m.lane; ids := array[m.id]; xids := array[m.xid];
+        exit;
+      end if;
+      claimed := claimed + 1;
+      more := "headwater".expand(m.whole);
+      if cardinality(more) = 0 then
+        -- It became other marks, or no key depends on it.
+        delete from "headwater".mark k where k.ctid = m.id;
+        continue;
+      end if;
+      gathered := gathered || more; ids := ids || m.id; xids := xids || m.xid;
+      exit when cardinality(gathered) >= 1000;
+    end loop;
+    exit when claimed > 0;
+  end loop;
+  filled := s.filling and claimed = 0 and not exists (select from "headwater".mark k where k.view = view_id and k.lane = 2);
+  if cardinality(ids) = 0 and not filled then return; end if;
+  keys := array(select distinct k from unnest(gathered) k);
+  marks := ids::text; origins := xids::text;
+  number := nextval('"headwater".view_batch');
+  update "headwater".view_store t set owner = who, lease_until = clock_timestamp() + interval '3 seconds' where t.view = view_id;
+end $$;
+
+--
+-- Name: store_everything(integer, tid[], xid8[], integer); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_everything(view_id integer, marks tid[], origins xid8[], lane integer) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    SET "TimeZone" TO 'UTC'
+    SET "DateStyle" TO 'ISO, MDY'
+    SET "IntervalStyle" TO 'postgres'
+    SET extra_float_digits TO '1'
+    SET bytea_output TO 'hex'
+    SET default_text_search_config TO 'pg_catalog.english'
+    SET jit TO 'off'
+    AS $$
+declare
+  total bigint;
+begin
+  delete from "headwater".mark k where k.ctid = any (marks) and k.view = view_id and k.xid = any (origins) and k.map = -1;
+  if not found then return; end if;
+  execute (select w.enqueue_sql from "headwater".view w where w.id = view_id) using view_id, lane, origins[1];
+  if lane = 2 then
+    select coalesce(sum(cardinality(k.keys)), 0) into total from "headwater".mark k where k.view = view_id and k.lane = 2;
+    update "headwater".view w set keys_total = total where w.id = view_id;
+  end if;
+end $$;
+
+--
+-- Name: store_intend(integer, uuid, bigint, text, text); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_intend(view_id integer, who uuid, at_reached bigint, at_id text, next_id text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  if current_setting('synchronous_commit') = 'off' then perform set_config('synchronous_commit', 'on', true); end if;
+  update "headwater".view_store t
+  set intended = t.intended || next_id, owner = who, lease_until = clock_timestamp() + interval '3 seconds'
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id;
+  return found;
+end $$;
+
+--
+-- Name: store_refill(integer, bigint, text, text[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_refill(view_id integer, at_reached bigint, at_id text, at_intended text[]) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update "headwater".view_store t set batch_id = null, intended = '{}', filling = true, overwrite = false, owner = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and t.intended = at_intended;
+  if not found then return false; end if;
+  delete from "headwater".parked p where p.view = view_id;
+  perform "headwater".enqueue(view_id);
+  return true;
+end $$;
+
+--
+-- Name: store_written(integer, bigint, text, bigint, text, boolean, tid[], xid8[], text[], text[], text[], text[]); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_written(view_id integer, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean, marks tid[], origins xid8[], park text[], reasons text[], states text[], unpark text[]) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  perform pg_advisory_xact_lock_shared(-521398561, view_id);
+  update "headwater".view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, trouble = null, owner = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended);
+  if not found then return false; end if;
+  -- A place may have been taken by another mark since; it is not of these transactions.
+  delete from "headwater".mark k where k.ctid = any (marks) and k.view = view_id and k.xid = any (origins);
+  if cardinality(unpark) > 0 then
+    delete from "headwater".parked p where p.view = view_id and p.key = any (unpark);
+  end if;
+  insert into "headwater".parked as p (view, key, reason, sql_state, xids)
+  select view_id, f.key, f.reason, f.state, store_written.origins from unnest(park, reasons, states) f(key, reason, state)
+  on conflict (view, key) do update set reason = excluded.reason, sql_state = excluded.sql_state, xids = excluded.xids, parked_at = excluded.parked_at;
+  return true;
+end $$;
+
+--
 -- Name: switch(integer); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -695,6 +863,7 @@ declare
   rounds integer := 0;
 begin
   select * into strict v from "headwater".view w where w.id = view_id for update;
+  if exists (select from "headwater".view_store t where t.view = view_id and t.filling) then return false; end if;
   select r.active into old from "headwater".read_model r where r.name = v.name for update;
   if old is distinct from view_id and old is not null then
     perform pg_advisory_xact_lock(-521398561, old);
@@ -703,13 +872,18 @@ begin
     (select from "headwater".marks_of(old, n.xid)))))
   loop
     rounds := rounds + 1;
-    if rounds > 100 then return false; end if;
+    -- What is in another store only a worker can bring there.
+    if rounds > 100 or v.store is not null then return false; end if;
     perform "headwater".drain(view_id, rounds % 2 = 0, null);
   end loop;
   update "headwater".view w set state = 'previous', retired_at = clock_timestamp() where w.name = v.name and w.id <> view_id and w.state = 'live';
   update "headwater".view w set state = 'live', retired_at = null, built_at = coalesce(w.built_at, clock_timestamp()) where w.id = view_id;
   update "headwater".read_model r set active = view_id where r.name = v.name;
-  perform "headwater".publish(v.name, v.table_name);
+  if v.store is null then
+    perform "headwater".publish(v.name, v.table_name);
+  else
+    execute format('drop view if exists %I.%I', 'headwater', v.name);
+  end if;
   return true;
 end $$;
 
@@ -1110,6 +1284,7 @@ CREATE TABLE headwater.view (
     error text,
     table_name text NOT NULL,
     shape jsonb NOT NULL,
+    store text,
     echo boolean NOT NULL,
     select_sql text NOT NULL,
     refresh_sql text NOT NULL,
@@ -1125,6 +1300,17 @@ CREATE TABLE headwater.view (
 );
 
 --
+-- Name: view_batch; Type: SEQUENCE; Schema: headwater; Owner: -
+--
+
+CREATE SEQUENCE headwater.view_batch
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1;
+
+--
 -- Name: view_id_seq; Type: SEQUENCE; Schema: headwater; Owner: -
 --
 
@@ -1136,6 +1322,24 @@ ALTER TABLE headwater.view ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     NO MAXVALUE
     CACHE 1
 );
+
+--
+-- Name: view_store; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.view_store (
+    view integer NOT NULL,
+    seed text DEFAULT substr(replace((gen_random_uuid())::text, '-'::text, ''::text), 1, 12) NOT NULL,
+    reached bigint DEFAULT 0 NOT NULL,
+    batch_id text,
+    intended text[] DEFAULT '{}'::text[] NOT NULL,
+    filling boolean DEFAULT true NOT NULL,
+    overwrite boolean DEFAULT false NOT NULL,
+    trouble text,
+    owner uuid,
+    lease_until timestamp with time zone
+)
+WITH (fillfactor='20', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
 
 --
 -- Name: checkpoint checkpoint_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
@@ -1299,6 +1503,13 @@ ALTER TABLE ONLY headwater.view
     ADD CONSTRAINT view_pkey PRIMARY KEY (id);
 
 --
+-- Name: view_store view_store_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_store
+    ADD CONSTRAINT view_store_pkey PRIMARY KEY (view);
+
+--
 -- Name: command_created_at; Type: INDEX; Schema: headwater; Owner: -
 --
 
@@ -1414,6 +1625,13 @@ ALTER TABLE ONLY headwater.skipped_event
 
 ALTER TABLE ONLY headwater.view
     ADD CONSTRAINT view_name_fkey FOREIGN KEY (name) REFERENCES headwater.read_model(name) ON DELETE CASCADE;
+
+--
+-- Name: view_store view_store_view_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_store
+    ADD CONSTRAINT view_store_view_fkey FOREIGN KEY (view) REFERENCES headwater.view(id) ON DELETE CASCADE;
 
 --
 -- PostgreSQL database dump complete

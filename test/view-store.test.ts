@@ -1,11 +1,21 @@
 import fc from 'fast-check'
-import { type Database, type Headwater, headwater, type MaterializedView, materializedView, type Store, silentLog, type as typeOf } from 'headwater'
+import {
+  consoleLog,
+  type Database,
+  type Headwater,
+  headwater,
+  type MaterializedView,
+  materializedView,
+  type Store,
+  silentLog,
+  type as typeOf,
+} from 'headwater'
 import { memory } from 'headwater/memory'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { databaseStore } from '../src/read-model/database-store.ts'
 import { randomTables, randomTransactions, randomViews, runTransaction } from './process/random-writes.ts'
-import { cardsView, cardTables, storedRows, wrongStoredViews } from './process/stored-views.ts'
-import { databases, freshSchema, lasting } from './support/databases.ts'
+import { cardsView, cardTables, wrongStoredViews } from './process/stored-views.ts'
+import { databases, freshSchema, lasting, type Target } from './support/databases.ts'
 import { stores } from './support/stores.ts'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
@@ -13,15 +23,15 @@ const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 interface Place {
   readonly name: string
   readonly skip: string | false
-  open(database: Database): Promise<Store>
+  open(target: Target): Promise<Store>
 }
 
 const places: readonly Place[] = [
   ...stores,
   {
-    name: 'another PostgreSQL schema',
+    name: 'another database',
     skip: false,
-    open: async (database) => databaseStore(lasting(database), freshSchema('rows'), { home: false }),
+    open: async (target) => databaseStore(await target.open(), freshSchema('rows'), { home: false }),
   },
 ]
 
@@ -38,7 +48,7 @@ for (const target of databases) {
       beforeEach(async () => {
         database = await target.open()
         schema = freshSchema()
-        store = await place.open(database)
+        store = await place.open(target)
       })
 
       afterEach(async () => {
@@ -48,7 +58,13 @@ for (const target of databases) {
       })
 
       async function started(views: Readonly<Record<string, MaterializedView>>) {
-        const app = headwater({ database: lasting(database), schema, readModels: views, log: silentLog, pollIntervalMs: 10 })
+        const app = headwater({
+          database: lasting(database),
+          schema,
+          readModels: views,
+          log: process.env.LOUD ? consoleLog() : silentLog,
+          pollIntervalMs: 10,
+        })
         apps.push(app as unknown as Headwater)
         await app.start()
         return app
@@ -65,7 +81,8 @@ for (const target of databases) {
           }),
           { seed, numRuns: place.name === 'mongodb' ? 3 : 8, endOnFailure: true },
         )
-        for (const name of ['joined', 'two_levels', 'grouped', 'pairs']) expect((await app.readModel(name).verify()).differences).toEqual([])
+        for (const name of ['joined', 'two_levels', 'grouped', 'pairs'])
+          expect((await app.readModel(name).verify()).differences).toEqual([])
         const statuses = (await app.status()).readModels
         expect(statuses.map(({ state, error, pending }) => ({ state, error, pending }))).toEqual(
           statuses.map(() => ({ state: 'live', error: undefined, pending: 0 })),

@@ -48,6 +48,7 @@ export interface HeadwaterOptions<C extends Definitions, Q extends Definitions> 
  */
 export type Role = 'commands' | 'projections' | 'queries'
 
+/** How a process takes part. */
 export interface StartOptions {
   /** Default: all. Any number of processes may have each. */
   readonly roles?: readonly Role[]

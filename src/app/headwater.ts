@@ -6,14 +6,12 @@ import { executeMany } from '../command/execute-many.ts'
 import { executeManyDecisions } from '../command/execute-many-decisions.ts'
 import { sweepCommands } from '../command/sweep-commands.ts'
 import { quote } from '../database/identifier.ts'
-import { migrate } from '../database/migrate.ts'
-import { DatabaseUnavailableError, DefinitionError, UnknownNameError, UsageError } from '../errors.ts'
+import { UnknownNameError, UsageError } from '../errors.ts'
 import { systemClock } from '../internal/clock.ts'
 import { consoleLog } from '../internal/log.ts'
-import { retry } from '../internal/retry.ts'
 import { Wake } from '../internal/wake.ts'
 import { sweepStaged } from '../log/stage-append.ts'
-import { checkDefinitions, dropStored, install, removeVersions } from '../materialized-view/install.ts'
+import { checkDefinitions, install } from '../materialized-view/install.ts'
 import type { ViewRuntime } from '../materialized-view/registry.ts'
 import { viewStores } from '../materialized-view/stored-view.ts'
 import { viewStatuses } from '../materialized-view/view-status.ts'
@@ -36,8 +34,11 @@ import type {
 import { type Defined, definedBy } from './definitions.ts'
 import { EventSide } from './event-side.ts'
 import { readGeneration } from './generation.ts'
-import { locate } from './locate.ts'
+import { checkSchemaName, prepareSchema } from './prepare-schema.ts'
 import { reactionHandle } from './reaction-handle.ts'
+import { readSide } from './read-side.ts'
+import { removeReadModel, removeSchema } from './removal.ts'
+import { allRoles, checkedRoles, mustHave } from './roles.ts'
 import { viewHandle } from './view-handle.ts'
 import { checkedToken, mergedToken } from './written-token.ts'
 
@@ -56,14 +57,6 @@ export function headwater<C extends Definitions = Record<never, never>, Q extend
   options: HeadwaterOptions<C, Q>,
 ): Headwater<CommandsBy<C>, QueriesBy<Q>> {
   return new Application(options) as unknown as Headwater<CommandsBy<C>, QueriesBy<Q>>
-}
-
-const allRoles: readonly Role[] = ['commands', 'projections', 'queries']
-
-function checkedRoles(roles: readonly Role[]): ReadonlySet<Role> {
-  const odd = roles.find((role) => !allRoles.includes(role))
-  if (odd === undefined && roles.length > 0) return new Set(roles)
-  throw new UsageError(`start(): "roles" holds some of ${allRoles.join(', ')}${odd === undefined ? '' : `; ${String(odd)} is none`}`)
 }
 
 /** What depends on the roles of this process. */
@@ -94,11 +87,7 @@ class Application {
       log: options.log ?? consoleLog(),
       stores: viewStores(options.readModels ?? {}),
     }
-    if (!/^[a-z][a-z0-9_]{0,39}$/.test(this.#runtime.schema)) {
-      throw new DefinitionError(
-        `schema ${JSON.stringify(this.#runtime.schema)}: a name has 1 to 40 of a-z, 0-9 and _, and begins with a letter`,
-      )
-    }
+    checkSchemaName(this.#runtime.schema)
     this.#defined = definedBy(options)
     checkDefinitions([...this.#defined.readModels])
     this.#parts = this.#assembled({ works: true })
@@ -124,7 +113,13 @@ class Application {
       send: ({ command, input }, { correlationId, ...sent }) => this.#execute(command, input, { ...sent, context: { correlationId } }),
     })
     const { eventLog, states, snapshots, staging } = events
-    return { events, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side: this.#readSide(events) }
+    const side = readSide(this.#runtime, events, {
+      views: () => this.#started('query').worker,
+      generation: () => this.#generation,
+      folds: this.#defined.projections.length > 0,
+      progress: this.#progress,
+    })
+    return { events, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side }
   }
 
   async start({ roles = allRoles }: StartOptions = {}): Promise<void> {
@@ -133,20 +128,7 @@ class Application {
     const works = this.#roles.has('projections')
     if (!works) this.#parts = this.#assembled({ works })
     this.#state = 'starting'
-    const { database, schema, clock, log } = this.#runtime
-    const deadline = clock.now() + (this.#options.connectTimeoutMs ?? 30_000)
-    const migrated = await retry(() => migrate(database, schema), {
-      clock,
-      attempts: Number.POSITIVE_INFINITY,
-      baseMs: 250,
-      maxMs: 5000,
-      when: (error) => error instanceof DatabaseUnavailableError && clock.now() < deadline,
-      onRetry: (error, _attempt, pause) => log('warn', `the database does not answer: ${(error as Error).message}`, { tryAgainMs: pause }),
-    })
-    if (migrated.length > 0)
-      log('info', `schema ${schema}: ${migrated.length === 1 ? 'one migration' : `${migrated.length} migrations`} applied`, {
-        migrations: migrated,
-      })
+    await prepareSchema(this.#runtime, this.#options.connectTimeoutMs ?? 30_000)
     await this.#checkGeneration()
     const { views } = this.#defined
     for (const view of views) await install(this.#runtime, view)
@@ -176,7 +158,7 @@ class Application {
   }
 
   async execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
-    this.#must('commands', 'execute')
+    mustHave(this.#roles, 'commands', 'execute')
     return await this.#execute(name, input, options)
   }
 
@@ -197,7 +179,7 @@ class Application {
   }
 
   async executeMany(name: string, inputs: Iterable<unknown>, options: Parameters<Headwater['executeMany']>[2] = {}): Promise<unknown> {
-    this.#must('commands', 'executeMany')
+    mustHave(this.#roles, 'commands', 'executeMany')
     const { generation } = this.#started('executeMany')
     const definition = this.#command(name)
     const { executed, writes, position } = await (definition['~kind'] === 'events'
@@ -208,7 +190,7 @@ class Application {
   }
 
   async query(name: string, input: unknown, options: Parameters<Headwater['query']>[2] = {}): Promise<unknown> {
-    this.#must('queries', 'query')
+    mustHave(this.#roles, 'queries', 'query')
     this.#started('query')
     refuseInsideCommand(`query(${JSON.stringify(name)})`)
     const definition = this.#defined.queries.get(name)
@@ -267,19 +249,7 @@ class Application {
     if (this.#defined.readModels.has(name)) {
       throw new UsageError(`drop('${name}'): this application defines it; take its definition out first`)
     }
-    await worker.refresh()
-    const versions = worker.versions.filter((version) => version.name === name)
-    if (versions.length === 0 && !(await this.#events.drop(name))) {
-      throw new UnknownNameError('read_model', name, [...new Set(worker.versions.map((version) => version.name))])
-    }
-    const schema = quote(this.#runtime.schema)
-    await this.#runtime.database.query(`drop view if exists ${schema}.${quote(name)}`)
-    await removeVersions(
-      this.#runtime,
-      versions.map(({ id }) => id),
-    )
-    await this.#runtime.database.query(`delete from ${schema}.read_model where name = $1`, [name])
-    await worker.refresh()
+    await removeReadModel(this.#runtime, worker, this.#events, name)
   }
 
   async uninstall(): Promise<void> {
@@ -287,23 +257,8 @@ class Application {
     this.#state = 'stopped'
     await this.#events.stop()
     await worker.stop()
-    const { database, schema, clock } = this.#runtime
-    await worker.refresh()
-    await retry(
-      () =>
-        database.transaction(async (transaction) => {
-          await transaction.query(`set local lock_timeout = '2s'`)
-          await transaction.query(`drop schema ${quote(schema)} cascade`)
-        }),
-      { clock, attempts: 10, baseMs: 200, maxMs: 2000, when: () => true },
-    )
-    for (const version of worker.versions) await dropStored(this.#runtime, version)
-    await database.close()
-  }
-
-  #must(role: Role, what: string): void {
-    if (this.#roles.has(role)) return
-    throw new UsageError(`${what}() was called in a process without the role ${role}; its roles are: ${[...this.#roles].join(', ')}`)
+    await removeSchema(this.#runtime, worker)
+    await this.#runtime.database.close()
   }
 
   #started(what: string): { readonly worker: ViewWorker; readonly generation: string } {
@@ -319,6 +274,7 @@ class Application {
     if (this.#generation !== '' && this.#generation === id) return
     this.#generation = id
     if (!changed) return
+    this.#events.forget()
     log(
       'warn',
       'the database was restored, copied or failed over: a new generation begins, older tokens are refused, and every row is selected again',
@@ -340,28 +296,5 @@ class Application {
     const definition = commands.get(name)
     if (!definition) throw new UnknownNameError('command', name, [...commands.keys()])
     return definition
-  }
-
-  #readSide(events: EventSide): ReadSide {
-    const { database, schema, clock } = this.#runtime
-    const views = () => this.#started('query').worker
-    const { projections, projectionRuntime } = events
-    return {
-      database,
-      schema,
-      clock,
-      generation: () => this.#generation,
-      locate: (readModel) =>
-        locate({ schema, views: views(), projections, runtime: projectionRuntime, stores: this.#runtime.stores }, readModel),
-      refresh: async () => {
-        await views().refresh()
-        if (this.#defined.projections.length > 0) await projections.refresh()
-      },
-      wake: () => {
-        views().wake()
-        events.wake()
-      },
-      progress: this.#progress,
-    }
   }
 }

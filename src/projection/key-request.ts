@@ -1,6 +1,9 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { canonicalJson } from '../internal/json.ts'
+import type { EventLog } from '../log/log.ts'
+import { logOn } from '../log/log-on.ts'
+import { databaseStore } from '../read-model/database-store.ts'
 import {
   type Batch,
   type Checkpoint,
@@ -12,6 +15,7 @@ import {
 } from '../read-model/store.ts'
 import { type Entry, type Folding, nothing } from './fold.ts'
 import { keyEvents } from './key-events.ts'
+import { lockLog } from './lock-log.ts'
 import type { ProjectionRuntime, ProjectionVersion } from './registry.ts'
 import { entryOf, foldNext, rowChange, skipId } from './working-set.ts'
 
@@ -53,8 +57,12 @@ interface Owner {
   readonly partitions: Partitions
   readonly checkpoint: Checkpoint
   readonly skipped: Set<string>
-  /** Where the checkpoint is now; appends move that of a sync projection at any time. */
-  readonly reload: () => Promise<Checkpoint | null>
+}
+
+/** An owner at work: on the database, or within a transaction. */
+interface Place extends Owner {
+  readonly client: SqlClient
+  readonly eventLog: EventLog
 }
 
 /**
@@ -78,18 +86,34 @@ export async function handleRequests(owner: Owner, requests: readonly KeyRequest
 }
 
 const lost = 'another process owns it now'
-const triesMax = 100
+const triesMax = 5
 
-/** Appends move the checkpoint of a sync projection whenever they like; between two of them there is room. */
+/** Appends move the checkpoint of a sync projection whenever they like. If they leave no room between two of them, they wait. */
 async function handleUntilKept(owner: Owner, request: KeyRequest): Promise<{ keys: readonly string[]; outcome: string }> {
-  for (let tries = 1; ; tries++) {
-    const checkpoint = tries === 1 ? owner.checkpoint : ((await owner.reload()) ?? owner.checkpoint)
-    const handled = await handle({ ...owner, checkpoint }, request)
-    if (handled.outcome !== lost || !owner.folding.sync || tries >= triesMax) return handled
+  const { runtime, folding, store, model } = owner
+  const place = { ...owner, client: runtime.database, eventLog: runtime.eventLog }
+  if (!folding.sync) return await handle(place, request)
+  for (let tries = 1; tries <= triesMax; tries++) {
+    const { checkpoint } = await store.load(model, [])
+    const handled = await handle({ ...place, checkpoint: checkpoint ?? owner.checkpoint }, request)
+    if (handled.outcome !== lost) return handled
   }
+  return await runtime.database.transaction(async (transaction) => {
+    await lockLog(transaction, runtime.schema)
+    const within = databaseStore(transaction, runtime.schema, { home: true })
+    const { checkpoint } = await within.load(model, [])
+    const locked = {
+      ...owner,
+      client: transaction,
+      eventLog: logOn(transaction, runtime.schema),
+      store: within,
+      checkpoint: checkpoint ?? owner.checkpoint,
+    }
+    return await handle(locked, request)
+  })
 }
 
-async function handle(owner: Owner, { action, key, reason }: KeyRequest): Promise<{ keys: readonly string[]; outcome: string }> {
+async function handle(owner: Place, { action, key, reason }: KeyRequest): Promise<{ keys: readonly string[]; outcome: string }> {
   const keys =
     key === null ? ((await owner.store.parked?.(owner.model)) ?? []).map((parked) => parked.key).filter((one) => owns(owner, one)) : [key]
   if (keys.length === 0) return { keys, outcome: 'done' }
@@ -107,14 +131,14 @@ async function handle(owner: Owner, { action, key, reason }: KeyRequest): Promis
 
 /** Folds keys from what `begin` makes of what is stored, to the checkpoint, and writes the difference. */
 async function refold(
-  owner: Owner,
+  owner: Place,
   stored: ReadonlyMap<string, Entry>,
   begin: (entry: Entry) => Entry,
 ): Promise<{ keys: readonly string[]; outcome: string }> {
   const folded = new Map([...stored].map(([key, entry]) => [key, begin(entry)]))
   const after = Math.min(...[...folded.values()].map(({ position }) => position))
   const range = { after, upTo: owner.checkpoint.position }
-  for await (const routed of keyEvents(owner.runtime.eventLog, owner.folding, new Set(stored.keys()), range)) {
+  for await (const routed of keyEvents(owner.eventLog, owner.folding, new Set(stored.keys()), range)) {
     for (const one of routed) for (const key of one.keys) folded.set(key, foldNext(owner, folded.get(key) ?? nothing, key, one))
   }
   const batch = difference(owner, stored, folded)
@@ -139,9 +163,9 @@ function difference(owner: Owner, stored: ReadonlyMap<string, Entry>, folded: Re
   return { partitions: owner.partitions, from: owner.checkpoint, to: owner.checkpoint, rows, park, unpark }
 }
 
-async function recordSkip(owner: Owner, key: string, { parked }: Entry, reason: string): Promise<void> {
+async function recordSkip(owner: Place, key: string, { parked }: Entry, reason: string): Promise<void> {
   if (!parked) return
-  await owner.runtime.database.query(
+  await owner.client.query(
     `insert into ${quote(owner.runtime.schema)}.skipped_event (projection, key, position, event_id, reason) values ($1, $2, $3, $4, $5) on conflict do nothing`,
     [owner.version.id, key, parked.position, parked.eventId, reason],
   )

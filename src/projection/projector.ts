@@ -1,5 +1,6 @@
 import type { Transaction } from '../database/database.ts'
 import { Wake } from '../internal/wake.ts'
+import { logOn } from '../log/log-on.ts'
 import type { Event } from '../message/event.ts'
 import { databaseStore } from '../read-model/database-store.ts'
 import type { Checkpoint, Partitions, Store, StoredModel } from '../read-model/store.ts'
@@ -8,8 +9,8 @@ import { contiguous } from './contiguous.ts'
 import type { Feed, Subscriber } from './feed.ts'
 import type { Folding } from './fold.ts'
 import { handleRequests, type KeyRequest } from './key-request.ts'
+import { lockLog } from './lock-log.ts'
 import { ReadAhead } from './read-ahead.ts'
-import { readLocked } from './read-locked.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
 import { WorkingSet } from './working-set.ts'
 
@@ -195,7 +196,8 @@ export class Projector implements Subscriber {
   /** The last events, under the log's lock: nobody appends until the checkpoint stands at the head, so that the next append finds it there. */
   async #close(transaction: Transaction): Promise<{ readonly closed: boolean; readonly stop?: Error | undefined }> {
     const { runtime } = this.#options
-    const events = await readLocked(transaction, runtime.schema, this.#set.reached.position, closeMax + 1)
+    await lockLog(transaction, runtime.schema)
+    const events = await logOn(transaction, runtime.schema).read({ after: this.#set.reached.position, limit: closeMax + 1 })
     if (events.length > closeMax) return { closed: false }
     const store = databaseStore(transaction, runtime.schema, { home: true })
     const stop = events.length > 0 ? await this.#foldOn(events, store) : undefined
@@ -336,15 +338,7 @@ export class Projector implements Subscriber {
     await this.#writing
     const { checkpoint } = this.#options.folding.sync ? await this.#options.store.load(this.#model, []) : { checkpoint: this.#stored }
     if (!checkpoint) return
-    const keys = await handleRequests(
-      {
-        ...this.#options,
-        model: this.#model,
-        checkpoint,
-        reload: async () => (await this.#options.store.load(this.#model, [])).checkpoint,
-      },
-      requests,
-    )
+    const keys = await handleRequests({ ...this.#options, model: this.#model, checkpoint }, requests)
     this.#set.forget(keys)
   }
 

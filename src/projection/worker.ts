@@ -273,7 +273,7 @@ export class ProjectionWorker {
     await this.#tryAgain()
     const runnable = new Map(this.#own.filter(({ version }) => isRunnable(version)).map((own) => [own.version.id, own]))
     const ranges = await readRanges(database, schema, [...runnable.keys()])
-    await this.#keep(ranges, runnable)
+    await this.#keep(runnable)
     await this.#take(ranges, runnable, alive)
     await this.#hand()
     for (const runner of this.#running.values()) this.#finish(runner)
@@ -281,11 +281,10 @@ export class ProjectionWorker {
   }
 
   /** Prolongs what it has; ends what it lost, or what may not run any more. */
-  async #keep(ranges: readonly LeasedRange[], runnable: ReadonlyMap<number, OwnProjection>): Promise<void> {
+  async #keep(runnable: ReadonlyMap<number, OwnProjection>): Promise<void> {
     for (const [id, runner] of this.#running) {
-      const { projection, first, last } = runner.range
-      const same = ranges.some((one) => one.projection === projection && one.first === first && one.last === last)
-      if (!runner.ended && runnable.has(projection) && same && (await runner.prolong())) continue
+      // Another process may have it by now, or the ranges were drawn anew.
+      if (!runner.ended && runnable.has(runner.range.projection) && (await runner.prolong())) continue
       await runner.end()
       this.#running.delete(id)
     }

@@ -42,6 +42,7 @@ export interface Parked {
   readonly reason: string
 }
 
+/** A row as a batch writes it. */
 export interface RowChange {
   readonly key: string
   /** The position of the row the change started from (0: none); undefined: any row with a lower position. */
@@ -78,6 +79,7 @@ export interface RangeRequest {
   readonly limit: number
 }
 
+/** A row as an index gives it. */
 export interface RangeRow {
   readonly key: string
   readonly row: string

@@ -12,6 +12,7 @@ export interface StoreContractCase extends ContractCase {
   readonly skip: string | false
 }
 
+/** What a store cannot do, with the reason. */
 export interface StoreContractOptions {
   /** Why the store has no atomic compare-and-set: the cases with several owners at once are then skipped for this reason. */
   readonly singleOwner?: string | false | undefined

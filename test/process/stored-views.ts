@@ -15,7 +15,15 @@ export const cardTables = `
   from generate_series(1, 40) i;
 `
 
-export function cardsView({ store, name = 'cards', select = 'select id, title, price, category, changed from cards' }: { store: Store; name?: string; select?: string }) {
+export function cardsView({
+  store,
+  name = 'cards',
+  select = 'select id, title, price, category, changed from cards',
+}: {
+  store: Store
+  name?: string
+  select?: string
+}) {
   return materializedView(name, {
     row: typeOf<Card>(),
     key: 'id',
@@ -42,7 +50,8 @@ export async function storedRows(store: Store, owner: string, name: string, vers
 export async function wrongStoredViews(database: Database | SqlClient, store: Store, owner: string) {
   const wrong: { view: string; expected: readonly string[]; stored: readonly string[] }[] = []
   for (const [view, select] of Object.entries(selects)) {
-    const notNull = view === 'grouped' ? 'where q.tag is not null' : view === 'pairs' ? 'where q.author_id is not null and q.tag is not null' : ''
+    const notNull =
+      view === 'grouped' ? 'where q.tag is not null' : view === 'pairs' ? 'where q.author_id is not null and q.tag is not null' : ''
     const expected = texts((await database.query(`select * from (${select}) q ${notNull}`)).rows)
     const stored = texts((await storedRows(store, owner, view)).rows)
     if (JSON.stringify(expected) !== JSON.stringify(stored)) wrong.push({ view, expected, stored })

@@ -451,6 +451,29 @@ for (const target of databases) {
       expect(verified.keysChecked).toBeGreaterThan(11)
     })
 
+    test('an append that was prepared while its key was parked does not touch the row when it is parked no more', async () => {
+      await ledger.append('a', ['Opened', { owner: 'ann' }], ['Deposited', { amount: 13 }])
+      const running = await started(balances({ update: 'sync', keyed: true }))
+      await running.settle()
+      let between: (() => Promise<void>) | undefined = () => handleOf(running).skip('a', 'entered twice')
+      const slow = await openLedger(database, schema, {
+        companion: () => ({
+          prepare: async (requests) => {
+            const prepared = await running.companion.prepare(requests)
+            const work = between
+            between = undefined
+            await work?.()
+            return prepared
+          },
+          settled: (outcomes, left) => running.companion.settled(outcomes, left),
+        }),
+      })
+      expect(await slow.append('a', ['Deposited', { amount: 2 }])).toEqual({ status: 'stale' })
+      expect(await slow.append('a', ['Deposited', { amount: 2 }])).toMatchObject({ status: 'appended' })
+      expect(await ledger.rows('balances')).toEqual({ a: { owner: 'ann', balance: 2 } })
+      expect((await handleOf(running).verify()).differences).toEqual([])
+    })
+
     test('a build is finished only when all of it is there', async () => {
       await ledger.append('a', ['Opened', { owner: 'ann' }], ['Deposited', { amount: 5 }])
       const running = await started(balances(), { fold: false })

@@ -26,9 +26,13 @@ function cell({ name, state, lagMs, pending, rows, bytes: size, build }, store) 
   return h(
     'li',
     { 'data-model': name, class: kind },
-    h('strong', {}, name),
-    h('span', { class: 'store' }, store),
-    h('span', { class: 'lag' }, state === 'live' ? `${milliseconds(lagMs)} lag` : `${state}${progress}`),
-    h('span', { class: 'size' }, `${count(rows)} rows, ${bytes(size)}`),
+    h('p', {}, h('strong', {}, name), h('span', { class: 'lag' }, state === 'live' ? `${milliseconds(lagMs)} lag` : `${state}${progress}`)),
+    h(
+      'p',
+      { class: 'where' },
+      h('span', { class: 'store' }, store),
+      h('span', {}, `${count(rows)} rows`),
+      h('span', { class: 'size' }, bytes(size)),
+    ),
   )
 }

@@ -9,7 +9,6 @@ import { holdFlashSale } from './load/flash-sale.ts'
 import { isShop } from './load/shop-client.ts'
 import { page } from './page.ts'
 import { prepareDatabase } from './seed/seed.ts'
-import type { Role } from './settings.ts'
 import { closeStores, printPlaces } from './stores.ts'
 
 const hostname = '127.0.0.1'
@@ -33,7 +32,7 @@ async function main(): Promise<void> {
   printPlaces(print)
   await reachDatabase()
   await prepareDatabase(database, { seed: settings.seed && !settings.load, print })
-  await start(app)
+  await app.start({ roles: settings.roles })
   letIn()
   const url = `http://${hostname}:${(server.address() as AddressInfo).port}`
   const part = settings.roles.length < 3 ? ` (${settings.roles.join(', ')})` : ''
@@ -42,10 +41,6 @@ async function main(): Promise<void> {
   const code = await flashSale(url)
   await stop(server)
   process.exit(code)
-}
-
-async function start(part: { start(options: { readonly roles: readonly Role[] }): Promise<void> }): Promise<void> {
-  await part.start({ roles: settings.roles })
 }
 
 async function flashSale(url: string): Promise<number> {

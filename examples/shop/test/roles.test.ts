@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { built, Client, type OrderPage, type Product } from './client.ts'
+import { type RunningExample, startExample } from './running-example.ts'
+import { onServers, type Place } from './targets.ts'
+
+describe.each(onServers)('the shop in parts, on $name', { timeout: 120_000 }, ({ skip, prepare }) => {
+  let place: Place
+  let commands: RunningExample
+  let queries: RunningExample
+  let projections: RunningExample
+
+  beforeAll(async () => {
+    if (skip) return
+    place = await prepare()
+    commands = await startExample(place.settings, ['--role', 'commands'])
+    queries = await startExample({ ...place.settings, COMMANDS_URL: commands.url }, ['--role', 'queries'])
+    projections = await startExample(place.settings, ['--role', 'projections'])
+    await built(queries.url)
+  })
+  afterAll(async () => {
+    await Promise.all([commands?.end(), queries?.end(), projections?.end()])
+    await place?.remove()
+  })
+
+  const test = it.skipIf(skip)
+
+  test('one process writes, one keeps, one answers', async () => {
+    const client = new Client(queries.url)
+    const [productId, customerId, orderId] = [randomUUID(), randomUUID(), randomUUID()]
+    await client.execute('addProduct', { productId, name: 'Parted', category: 'Parts', price: 100, stock: 5 })
+    await client.execute('placeOrder', { orderId, customerId, lines: [{ productId, quantity: 2 }] })
+    expect(await client.read<Product>('product', { productId })).toMatchObject({ stock: 3 })
+    expect((await client.read<OrderPage>('orderHistory', { customerId })).items.map((order) => order.orderId)).toStrictEqual([orderId])
+    expect((await fetch(`${projections.url}/health`)).status).toBe(200)
+    // What a process was not started for it does not do, unless it knows who does.
+    const asked = await new Client(projections.url).command('restock', { productId, quantity: 1 })
+    expect([404, 503]).toContain(asked.status)
+  })
+
+  test('what nobody keeps waits, and is there when somebody does again', async () => {
+    const client = new Client(queries.url)
+    const productId = randomUUID()
+    expect(await projections.end()).toBe(0)
+    await client.execute('addProduct', { productId, name: 'Waiting', category: 'Parts', price: 100, stock: 1 })
+    const response = await fetch(`${queries.url}/queries/product?input=${encodeURIComponent(JSON.stringify({ productId }))}`, {
+      headers: { 'Headwater-Token': client.token ?? '', 'Headwater-Wait-Ms': '0' },
+    })
+    expect([response.status, ((await response.json()) as { code: string }).code]).toStrictEqual([503, 'behind'])
+    projections = await startExample(place.settings, ['--role', 'projections'])
+    expect(await client.read<Product>('product', { productId })).toMatchObject({ name: 'Waiting', stock: 1 })
+  })
+
+  test('another process may be killed while it keeps, and the next takes over', async () => {
+    const client = new Client(queries.url)
+    const productId = randomUUID()
+    await client.execute('addProduct', { productId, name: 'Taken over', category: 'Parts', price: 100, stock: 1000 })
+    const other = await startExample(place.settings, ['--role', 'projections'])
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, i) => {
+        if (i === 20) await projections.end('SIGKILL')
+        await client.execute('placeOrder', { orderId: randomUUID(), customerId: randomUUID(), lines: [{ productId, quantity: 1 }] })
+      }),
+    )
+    projections = other
+    await client.execute('restock', { productId, quantity: 1 })
+    expect((await client.read<Product>('product', { productId })).stock).toBe(961)
+  })
+})
