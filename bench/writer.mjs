@@ -23,7 +23,7 @@ await opened.write()
 process.send?.('ready')
 
 async function openHeadwater() {
-  const database = postgres(url, { poolSize: 4, applicationName: 'headwater bench' })
+  const database = postgres(url, { poolSize: clients === '1' ? 2 : 4, applicationName: 'headwater bench' })
   const app = headwater({ database, schema, commands, log: consoleLog({ minimum: 'error' }) })
   await app.start()
   return { write: () => app.execute('open', { id: randomUUID(), amount: 1 }), close: () => app.stop() }

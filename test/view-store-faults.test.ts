@@ -2,6 +2,7 @@ import {
   command,
   consoleLog,
   type Database,
+  DatabaseUnavailableError,
   type Headwater,
   headwater,
   type Log,
@@ -225,7 +226,6 @@ for (const target of databases) {
       await reader.start({ roles: ['queries'] })
       expect((await reader.query('card', { id: 3 }, { after: token })).result).toBe('three')
       await back()
-      console.log(await state(), (await other.query(`select * from "${rows}".checkpoint`)).rows)
       await expect(reader.query('card', { id: 3 }, { after: token, waitMs: 50 })).rejects.toMatchObject({ code: 'behind' })
       expect((await reader.query('card', { id: 3 })).result).toBe('card 3')
     })
@@ -247,16 +247,24 @@ for (const target of databases) {
       const store = controlled(memory())
       const app = await started(store)
       await app.settle()
-      store.isDown = true
+      const door = gate()
+      store.onApply = async () => {
+        store.isDown = true
+        door.arrive()
+        throw new DatabaseUnavailableError('memory is down', 'statement')
+      }
       const { token } = await app.execute('retitle', { id: 5, title: 'five' })
+      await door.reached
       expect((await app.query('title', { id: 5 }, { after: token })).result).toBe('five')
       await expect(app.query('card', { id: 5 })).rejects.toMatchObject({ code: 'database_unavailable' })
       await waitUntil(async () => (await app.readModel('cards').status()).error?.includes('memory is down') === true)
       expect(await app.readModel('cards').status()).toMatchObject({ state: 'live', pending: 1 })
+      store.onApply = undefined
       store.isDown = false
       await app.settle()
       expect((await app.query('card', { id: 5 }, { after: token })).result).toBe('five')
       expect((await app.readModel('cards').status()).error).toBeUndefined()
+      expect(lines.filter((line) => /not where it was left/.test(line))).toEqual([])
     })
 
     test('rows of another application are refused by name, and overwritten by resume', async () => {
@@ -266,6 +274,7 @@ for (const target of databases) {
       await first.stop()
       await database.query(`drop schema "${schema}" cascade`)
       const second = await started(store)
+      await second.settle()
       await waitUntil(async () => (await second.readModel('cards').status()).state === 'stopped')
       expect((await second.readModel('cards').status()).error).toMatch(/memory holds rows of another application as version 1 of .*cards/)
       expect((await second.query('title', { id: 1 }, { latest: true })).result).toBe('card 1')

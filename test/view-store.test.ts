@@ -99,23 +99,27 @@ for (const target of databases) {
           { name: 'byCategory', fields: ['category', 'changed', 'id'] },
         ]
         const model = { owner: schema, name: 'cards', version: 1, indexes }
-        const { checkpoint } = await store.load(model, [])
-        if (!checkpoint) throw new Error('nothing was stored')
-        // A number that no batch bears: the next one is higher.
-        const { rows } = await database.query<{ position: number }>(`select nextval('"${schema}".view_batch') as position`)
-        const change = { was: undefined, position: rows[0]?.position ?? 0, version: null, index: ['40', '40', '40'] }
-        await store.apply(model, {
-          partitions: { first: 0, last: 63 },
-          from: checkpoint,
-          to: checkpoint,
-          rows: [
-            { ...change, key: '1', row: '{"id":1,"title":"drifted"}' },
-            { ...change, key: '2', row: null, index: [] },
-            { ...change, key: '99', row: '{"id":99,"title":"surplus"}' },
-          ],
-          park: [],
-          unpark: [],
-        })
+        const tamper = async (tampered: readonly { readonly key: string; readonly row: string | null }[]) => {
+          const { checkpoint } = await store.load(model, [])
+          if (!checkpoint) throw new Error('nothing was stored')
+          // A number that no batch bears: the next one is higher.
+          const { rows } = await database.query<{ position: number }>(`select nextval('"${schema}".view_batch') as position`)
+          const change = { was: undefined, position: rows[0]?.position ?? 0, version: null }
+          const changes = tampered.map(({ key, row }) => ({ ...change, key, row, index: row === null ? [] : ['40', '40', '40'] }))
+          await store.apply(model, {
+            partitions: { first: 0, last: 63 },
+            from: checkpoint,
+            to: checkpoint,
+            rows: changes,
+            park: [],
+            unpark: [],
+          })
+        }
+        await tamper([
+          { key: '1', row: '{"id":1,"title":"drifted"}' },
+          { key: '2', row: null },
+          { key: '99', row: '{"id":99,"title":"surplus"}' },
+        ])
         const byKey = (a: { key: string }, b: { key: string }) => (a.key < b.key ? -1 : 1)
         const found = await app.readModel('cards').verify()
         expect([...found.differences].sort(byKey)).toEqual([
@@ -125,6 +129,11 @@ for (const target of databases) {
         ])
         expect((await app.readModel('cards').repair()).differences).toHaveLength(3)
         expect((await app.readModel('cards').verify()).differences).toEqual([])
+        await tamper([{ key: '99', row: '{"id":99,"title":"surplus"}' }])
+        await app.readModel('cards').rebuild()
+        await app.settle()
+        expect((await app.readModel('cards').verify()).differences).toEqual([])
+        expect(await app.readModel('cards').status()).toMatchObject({ state: 'live', rows: 40 })
       })
     })
   }

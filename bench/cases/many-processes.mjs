@@ -77,8 +77,8 @@ async function together({ place, watcher, processes, ms, args }) {
     children.push(...(await Promise.all(Array.from({ length: some }, () => startChild(place, 'writer.mjs', args)))))
   }
   const waits = watchLock(watcher)
-  const answers = await Promise.all(children.map((child) => child.ask({ ms })))
-  const waiting = await waits.stop()
+  const answers = await Promise.all(children.map((child) => child.ask({ ms }))).finally(() => waits.end())
+  const waiting = await waits.mean()
   const perSecond = answers.reduce((sum, answer) => sum + answer.perSecond, 0)
   return {
     perSecond,
@@ -101,12 +101,15 @@ function watchLock(watcher) {
       waiting += rows[0].n
       await sleep(25)
     }
-  })().catch((error) => {
-    if (running) throw error
-  })
+  })()
+  // Heard when it is asked for.
+  done.catch(() => {})
   return {
-    async stop() {
+    async end() {
       running = false
+      await done
+    },
+    async mean() {
       await done
       return waiting / looks
     },

@@ -75,6 +75,10 @@ export async function switchTo(runtime: ProjectionRuntime, version: ProjectionVe
     return await database.transaction(async (transaction) => {
       await transaction.query(`set local lock_timeout = '2s'`)
       await transaction.query('select pg_advisory_xact_lock($1::int, 3)', [lockClass(schema) + 2])
+      // The name before the version, as registering does. Whoever stops or pauses the version does so before this, and is seen, or after, and is not
+      // undone.
+      await transaction.query(`select from ${s}.read_model where name = $1 for no key update`, [version.name])
+      await transaction.query(`select from ${s}.projection where id = $1 for no key update`, [version.id])
       const versions = (await readProjections(transaction, schema)).filter(({ name }) => name === version.name)
       const next = versions.find(({ id }) => id === version.id)
       const old = versions.find(({ active }) => active)

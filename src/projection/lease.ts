@@ -67,7 +67,8 @@ export async function giveRange(
 /** Says that this process lives, and counts those that do. */
 export async function sayAlive(client: SqlClient, schema: string, id: string): Promise<number> {
   const { rows } = await client.query<{ alive: number }>(
-    `with dead as (delete from ${quote(schema)}.projector where alive_until < clock_timestamp() - interval '1 minute'),
+    `with dead as (delete from ${quote(schema)}.projector where id in (
+       select p.id from ${quote(schema)}.projector p where p.alive_until < clock_timestamp() - interval '1 minute' for update skip locked)),
      own as (insert into ${quote(schema)}.projector as p (id, alive_until) values ($1, clock_timestamp() + make_interval(secs => ${leaseSeconds}))
        on conflict (id) do update set alive_until = excluded.alive_until)
      select 1 + count(*)::int as alive from ${quote(schema)}.projector where alive_until > clock_timestamp() and id <> $1::uuid`,
@@ -75,6 +76,16 @@ export async function sayAlive(client: SqlClient, schema: string, id: string): P
     { prepare: true },
   )
   return rows[0]?.alive ?? 1
+}
+
+/** Says that read models are defined by a process that lives. Rows are locked in one order, since others do the same at the same time. */
+export async function sayDefined(client: SqlClient, schema: string, names: readonly string[]): Promise<void> {
+  await client.query(
+    `with own as materialized (select name from ${quote(schema)}.read_model where name = any ($1::text[]) order by name for update)
+     update ${quote(schema)}.read_model r set seen_at = clock_timestamp() from own where r.name = own.name`,
+    [names],
+    { prepare: true },
+  )
 }
 
 export async function sayGone(client: SqlClient, schema: string, id: string): Promise<void> {

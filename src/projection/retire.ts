@@ -19,7 +19,10 @@ export async function retireProjections(runtime: ProjectionRuntime, own: readonl
     await dropProjection(runtime, found, store)
     log('info', `${found.name}: version ${found.version} is dropped, its rollback window is over`)
   }
-  await database.query(`delete from ${quote(schema)}.key_request where done_at < clock_timestamp() - interval '1 hour'`)
+  await database.query(
+    `delete from ${quote(schema)}.key_request where id in (
+       select k.id from ${quote(schema)}.key_request k where k.done_at < clock_timestamp() - interval '1 hour' for update skip locked)`,
+  )
 }
 
 async function versionOf(runtime: ProjectionRuntime, id: number) {

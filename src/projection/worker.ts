@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
-import { LogMismatchError, UnknownEventError } from '../errors.ts'
+import { DatabaseError, LogMismatchError, UnknownEventError } from '../errors.ts'
+import { retry } from '../internal/retry.ts'
 import { Wake } from '../internal/wake.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
 import { finishBuild } from './build.ts'
 import { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
 import { openRequests, readSkipped } from './key-request.ts'
-import { type LeasedRange, readRanges, sayAlive, sayGone, takeRange } from './lease.ts'
+import { type LeasedRange, readRanges, sayAlive, sayDefined, sayGone, takeRange } from './lease.ts'
 import { type OwnProjection, ownProjection } from './own-projection.ts'
 import type { Projection } from './projection-definition.ts'
 import { RangeRunner } from './range-runner.ts'
@@ -138,7 +139,9 @@ export class ProjectionWorker {
   async start(): Promise<void> {
     for (const projection of this.#options.projections) await this.#register(projection)
     await this.refresh()
-    if (this.#folds) await this.tend()
+    // What fails now is tried again in a moment.
+    if (this.#folds)
+      await this.tend().catch((error: unknown) => this.#runtime.log('warn', `cannot look after projections yet: ${messageOf(error)}`))
     this.#loop = this.#run()
   }
 
@@ -207,7 +210,14 @@ export class ProjectionWorker {
   async #register(projection: Projection): Promise<void> {
     const { log } = this.#runtime
     const name = projection.readModelName
-    const registered = await registerProjection(this.#runtime, projection)
+    // A switch by another process locks the same rows in its own order.
+    const registered = await retry(() => registerProjection(this.#runtime, projection), {
+      clock: this.#runtime.clock,
+      attempts: 10,
+      baseMs: 20,
+      maxMs: 500,
+      when: (error) => error instanceof DatabaseError && error.sqlState === '40P01',
+    })
     if (registered.kind === 'older') {
       log(
         'warn',
@@ -266,9 +276,11 @@ export class ProjectionWorker {
     this.#tendedAt = clock.now()
     await this.refresh()
     const alive = this.#folds ? await sayAlive(database, schema, this.id) : 1
-    await database.query(`update ${quote(schema)}.read_model set seen_at = clock_timestamp() where name = any ($1::text[])`, [
+    await sayDefined(
+      database,
+      schema,
       this.#options.projections.map(({ readModelName }) => readModelName),
-    ])
+    )
     if (!this.#folds || this.#stop.signal.aborted) return
     await this.#tryAgain()
     const runnable = new Map(this.#own.filter(({ version }) => isRunnable(version)).map((own) => [own.version.id, own]))

@@ -1,16 +1,18 @@
 import { randomUUID } from 'node:crypto'
 import { type Database, silentLog } from 'headwater'
+import { postgres } from 'headwater/postgres'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { finishBuild } from '../../src/projection/build.ts'
+import { finishBuild, switchTo } from '../../src/projection/build.ts'
 import { locateProjection } from '../../src/projection/locate.ts'
 import { projection } from '../../src/projection/projection.ts'
 import type { Projection } from '../../src/projection/projection-definition.ts'
 import { type ProjectionHandle, projectionHandle } from '../../src/projection/projection-handle.ts'
 import { projectionStatuses } from '../../src/projection/projection-status.ts'
+import { readProjections, stopProjection } from '../../src/projection/registry.ts'
 import { ProjectionWorker, type ProjectionWorkerOptions } from '../../src/projection/worker.ts'
 import { documentReader } from '../../src/read-model/document-reader.ts'
-import { databases, freshSchema } from '../support/databases.ts'
+import { databases, freshSchema, postgresUrl } from '../support/databases.ts'
 import { account, type Ledger, openLedger } from '../support/ledger.ts'
 
 /** Whether handlers fail at an amount of 13, as a bug that a new deployment mends. */
@@ -485,6 +487,49 @@ for (const target of databases) {
       const folding = await started(balances())
       await folding.settle()
       expect(folding.versions).toMatchObject([{ state: 'live', active: true }])
+    })
+
+    test('what is stopped while it is switched to stays stopped', async () => {
+      await ledger.append('a', ['Opened', { owner: 'ann' }])
+      const running = await started(balances())
+      await running.settle()
+      await stopped(running)
+      await database.query(`update "${schema}".projection set state = 'building'; update "${schema}".read_model set active = null`)
+      const still = await started(balances(), { fold: false })
+      const [own] = still.own
+      if (!own) throw new Error('not registered')
+      const [live] = await Promise.all([
+        finishBuild(ledger.runtime, own),
+        stopProjection(ledger.runtime, own.version, 'handler', 'because'),
+      ])
+      await still.refresh()
+      expect(still.versions).toMatchObject([{ state: 'stopped', error: 'because', active: live }])
+    })
+
+    test.skipIf(target.name === 'pglite')('a switch and a registration do not wait for each other crosswise', async () => {
+      await ledger.append('a', ['Opened', { owner: 'ann' }])
+      const running = await started(balances())
+      await running.settle()
+      await stopped(running)
+      await database.query(`update "${schema}".projection set state = 'building'; update "${schema}".read_model set active = null`)
+      const [version] = await readProjections(database, schema)
+      if (!version) throw new Error('not registered')
+      // Within a transaction its database refuses other calls.
+      const other = postgres(postgresUrl, { poolSize: 1 })
+      const switched = await other.transaction(async (transaction) => {
+        await transaction.query(`update "${schema}".read_model set seen_at = clock_timestamp()`)
+        const switching = switchTo(ledger.runtime, version)
+        for (let waits = 0; waits === 0; ) {
+          const { rows } = await database.query<{ waits: number }>(
+            `select count(*)::int as waits from pg_stat_activity where wait_event_type = 'Lock' and query like '%"${schema}".%'`,
+          )
+          waits = rows[0]?.waits ?? 0
+        }
+        await transaction.query(`update "${schema}".projection set mode = mode`)
+        return { switching }
+      })
+      expect(await switched.switching).toBe(true)
+      await other.close()
     })
 
     test('a changed handler under the same version is warned of', async () => {

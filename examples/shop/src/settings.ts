@@ -14,7 +14,7 @@ export interface Settings {
   readonly seed: boolean
   /** Whether to hold a flash sale instead of opening the shop. */
   readonly load: boolean
-  /** Where processes with the other roles are, for what this one cannot answer itself. */
+  /** Where a process with the other role is, for what this one does not do itself; undefined: nowhere. */
   readonly commandsUrl: string | undefined
   readonly queriesUrl: string | undefined
 }
@@ -37,8 +37,8 @@ export function readSettings(args: readonly string[], environment: NodeJS.Proces
     isPortAsked: Boolean(environment.PORT),
     seed: environment.SEED !== 'none',
     load: values.load === true,
-    commandsUrl: environment.COMMANDS_URL || (asked.length > 0 ? `http://127.0.0.1:${ports.commands}` : undefined),
-    queriesUrl: environment.QUERIES_URL || (asked.length > 0 ? `http://127.0.0.1:${ports.queries}` : undefined),
+    commandsUrl: (environment.COMMANDS_URL ?? `http://127.0.0.1:${ports.commands}`) || undefined,
+    queriesUrl: (environment.QUERIES_URL ?? `http://127.0.0.1:${ports.queries}`) || undefined,
   }
 }
 

@@ -5,6 +5,8 @@ export interface Outcome {
   readonly details: unknown
 }
 
+const triesMax = 10
+
 /** A program that uses the shop over HTTP. It keeps the last token, so that it reads what it wrote. */
 export class ShopClient {
   readonly #url: string
@@ -17,31 +19,33 @@ export class ShopClient {
   /** Sends a command again until it is known what became of it; the key makes that safe. */
   async execute(name: string, input: unknown): Promise<Outcome> {
     const key = crypto.randomUUID()
-    for (let attempt = 1; ; attempt++) {
-      const response = await fetch(`${this.#url}/commands/${name}`, {
-        method: 'POST',
-        headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key, ...this.#headers() },
-        body: JSON.stringify(input),
-      })
-      this.#token = response.headers.get('Headwater-Token') ?? this.#token
-      if (response.ok) {
-        await response.arrayBuffer()
-        return { status: response.status, code: undefined, details: undefined }
-      }
-      const { code, details } = (await response.json()) as { readonly code: string; readonly details?: unknown }
-      if (response.status !== 503 || attempt === 10) return { status: response.status, code, details }
-      await new Promise((resolve) => setTimeout(resolve, 50 * attempt))
-    }
+    const response = await this.#send(`/commands/${name}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key },
+      body: JSON.stringify(input),
+    })
+    this.#token = response.headers.get('Headwater-Token') ?? this.#token
+    const { code, details } = (await response.json()) as { readonly code?: string; readonly details?: unknown }
+    return { status: response.status, code, details }
   }
 
   async query<T>(name: string, input: unknown): Promise<T> {
+    const search = `?input=${encodeURIComponent(JSON.stringify(input))}`
+    const response = await this.#send(`/queries/${name}${search}`, { headers: { 'Headwater-Wait-Ms': '20000' } })
+    if (!response.ok) throw new Error(`${name}: ${response.status} ${await response.text()}`)
+    return (await response.json()) as T
+  }
+
+  /** What passes, a lost connection or 503, is tried again. */
+  async #send(path: string, request: RequestInit): Promise<Response> {
     for (let attempt = 1; ; attempt++) {
-      const response = await fetch(`${this.#url}/queries/${name}?input=${encodeURIComponent(JSON.stringify(input))}`, {
-        headers: { 'Headwater-Wait-Ms': '20000', ...this.#headers() },
-      })
-      if (response.ok) return (await response.json()) as T
-      const text = await response.text()
-      if (response.status !== 503 || attempt === 10) throw new Error(`${name}: ${response.status} ${text}`)
+      try {
+        const response = await fetch(`${this.#url}${path}`, { ...request, headers: { ...request.headers, ...this.#headers() } })
+        if (response.status !== 503 || attempt === triesMax) return response
+        await response.arrayBuffer()
+      } catch (error) {
+        if (attempt === triesMax) throw error
+      }
       await new Promise((resolve) => setTimeout(resolve, 100 * attempt))
     }
   }
