@@ -37,7 +37,7 @@ describe.each(onServers)('64 clients at 4 processes buy the last items, on $name
     shops.push(await startExample(place.settings))
     shops.push(...(await Promise.all(Array.from({ length: processCount - 1 }, () => startExample(place.settings)))))
     await Promise.all(shops.map(({ url }) => built(url)))
-  })
+  }, 120_000)
   afterAll(async () => {
     await Promise.all(shops.map((shop) => shop.end()))
     await place?.remove()

@@ -19,7 +19,7 @@ describe.each(onServers)('the shop in parts, on $name', { timeout: 120_000 }, ({
     queries = await startExample({ ...place.settings, COMMANDS_URL: commands.url }, ['--role', 'queries'])
     projections = await startExample(alone, ['--role', 'projections'])
     await built(queries.url)
-  })
+  }, 120_000)
   afterAll(async () => {
     await Promise.all([commands?.end(), queries?.end(), projections?.end()])
     await place?.remove()
