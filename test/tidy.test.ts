@@ -19,11 +19,11 @@ function occurrences(paths: readonly string[], pattern: RegExp): readonly string
 }
 
 describe('files', () => {
-  test('a file of src/ has at most 300 lines; a migration is one text, however long', () => {
+  test('a file of src/ has at most 400 lines; a migration is one text, however long', () => {
     const long = code
       .filter((path) => path.startsWith('src/') && !path.startsWith('src/database/migrations/'))
       .map((path) => ({ path, lines: read(path).trimEnd().split('\n').length }))
-    expect(long.filter(({ lines }) => lines > 300)).toEqual([])
+    expect(long.filter(({ lines }) => lines > 400)).toEqual([])
   })
 
   test('no file or folder has a name that says nothing', () => {

@@ -46,7 +46,7 @@ export async function finishBuild(runtime: ViewRuntime, version: ViewVersion, ro
 /** A table is drained while it is switched to; what is in another store may lack something of the moment, and has it the next. */
 async function switchSoon(runtime: ViewRuntime, { id, store }: ViewVersion): Promise<boolean> {
   for (let tries = store === null ? 1 : 20; ; tries--) {
-    if (await switchTo(runtime, id)) return true
+    if (await switchTo(runtime, id, { built: true })) return true
     if (tries <= 1) return false
     await runtime.clock.sleep(10 + Math.random() * 20)
   }
@@ -63,8 +63,11 @@ async function lastingDifferences(runtime: ViewRuntime, version: ViewVersion): P
   return (await verify(runtime, version, { keys: differences.map(({ key }) => key) })).differences
 }
 
-/** Makes a version the one that queries read. False when another process did, or when it lacks something: try again. */
-export async function switchTo(runtime: ViewRuntime, id: number): Promise<boolean> {
+/**
+ * Makes a version the one that queries read. False when another process did, or when it lacks something: try again. `built`: only as the end of
+ * its build, so that a process which was late with that does not undo a rollback.
+ */
+export async function switchTo(runtime: ViewRuntime, id: number, { built = false }: { readonly built?: boolean } = {}): Promise<boolean> {
   const { database, schema } = runtime
   try {
     return await database.transaction(async (transaction) => {
@@ -72,8 +75,8 @@ export async function switchTo(runtime: ViewRuntime, id: number): Promise<boolea
       await transaction.query('select pg_advisory_xact_lock($1::int, 3)', [lockClass(schema) + 2])
       const { rows: still } = await transaction.query(
         `select from ${quote(schema)}.view v join ${quote(schema)}.read_model r on r.name = v.name
-         where v.id = $1 and (v.state = 'building' or v.state = 'previous' and r.active is distinct from $1)`,
-        [id],
+         where v.id = $1 and (v.state = 'building' or not $2 and v.state = 'previous' and r.active is distinct from $1)`,
+        [id, built],
       )
       if (still.length === 0) return false
       const { rows } = await transaction.query<{ switch: boolean }>(`select ${quote(schema)}.switch($1) as switch`, [id])

@@ -116,7 +116,8 @@ export class StoreDrain {
       await this.#everything(claim, claim.everything)
       return 'again'
     }
-    if (claim.filled) await this.#view.store.index?.(this.#view.model)
+    // A store makes room for a version when it is first written, and indexes need that: a version without rows is written twice.
+    if (claim.filled && claim.batchId !== null) await this.#view.store.index?.(this.#view.model)
     const selected = await selectRows(this.#runtime, this.#view.version, claim.keys)
     refuseAll(selected)
     const changes = selected.rows.map((row) => this.#change(row, claim.number ?? 0))
@@ -154,7 +155,8 @@ export class StoreDrain {
   /** False: another process wrote a batch meanwhile. */
   async #write({ claim, number, changes, failed, readAt }: Writing): Promise<boolean> {
     const { version, store, model } = this.#view
-    const { reached, batchId: last, seed, filled } = claim
+    const { reached, batchId: last, seed } = claim
+    const filled = claim.filled && last !== null
     const id = batchId(seed, filled || !claim.filling, randomUUID())
     if (!(await this.#call('store_intend($1, $2::uuid, $3, $4, $5)', [version.id, this.#who, reached, last, id]))) return false
     const park = failed.map(({ key, reason }): Parked & { readonly key: string } => ({ key, position: number, eventId: null, reason }))

@@ -196,9 +196,12 @@ export class ViewWorker {
   async #maintain(): Promise<void> {
     const { database, schema } = this.#runtime
     await this.refresh()
-    await database.query(`update ${quote(schema)}.read_model set seen_at = clock_timestamp() where name = any ($1::text[])`, [
-      [...this.#options.rows.keys()],
-    ])
+    // In one order, so that two processes cannot wait for each other.
+    await database.query(
+      `with own as materialized (select name from ${quote(schema)}.read_model where name = any ($1::text[]) order by name for update)
+       update ${quote(schema)}.read_model r set seen_at = clock_timestamp() from own where r.name = own.name`,
+      [[...this.#options.rows.keys()]],
+    )
     if (this.#works) await this.#tidy()
     await this.#options.onMaintenance?.()
   }

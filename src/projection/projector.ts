@@ -237,6 +237,7 @@ export class Projector implements Subscriber {
       partitions,
       skipped,
       checkpoint,
+      now: () => this.#options.runtime.clock.now(),
       cacheRows,
     })
   }

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
-import { DatabaseError, LogMismatchError, UnknownEventError } from '../errors.ts'
-import { retry } from '../internal/retry.ts'
+import { LogMismatchError, UnknownEventError } from '../errors.ts'
 import { Wake } from '../internal/wake.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
 import { finishBuild } from './build.ts'
@@ -12,14 +11,13 @@ import { type LeasedRange, readRanges, sayAlive, sayDefined, sayGone, takeRange 
 import { type OwnProjection, ownProjection } from './own-projection.ts'
 import type { Projection } from './projection-definition.ts'
 import { RangeRunner } from './range-runner.ts'
+import { registerOwn } from './register-own.ts'
 import {
-  dropProjection,
   isRunnable,
   type ProjectionRuntime,
   type ProjectionState,
   type ProjectionVersion,
   readProjections,
-  registerProjection,
   restoreProjection,
   stopProjection,
   storedModel,
@@ -137,7 +135,10 @@ export class ProjectionWorker {
 
   /** Registers what this process defines and begins to work. @throws {DefinitionError} */
   async start(): Promise<void> {
-    for (const projection of this.#options.projections) await this.#register(projection)
+    for (const projection of this.#options.projections) {
+      const id = await registerOwn(this.#runtime, projection)
+      if (id !== undefined) this.#ids.set(id, projection)
+    }
     await this.refresh()
     // What fails now is tried again in a moment.
     if (this.#folds)
@@ -205,32 +206,6 @@ export class ProjectionWorker {
 
   get #folds(): boolean {
     return this.#options.fold !== false
-  }
-
-  async #register(projection: Projection): Promise<void> {
-    const { log } = this.#runtime
-    const name = projection.readModelName
-    // A switch by another process locks the same rows in its own order.
-    const registered = await retry(() => registerProjection(this.#runtime, projection), {
-      clock: this.#runtime.clock,
-      attempts: 10,
-      baseMs: 20,
-      maxMs: 500,
-      when: (error) => error instanceof DatabaseError && error.sqlState === '40P01',
-    })
-    if (registered.kind === 'older') {
-      log(
-        'warn',
-        `${name}: this process defines an older version than ${registered.active}, which goes on serving; it folds nothing for it`,
-        {
-          toGoBack: `readModel('${name}').rollback()`,
-        },
-      )
-      return
-    }
-    this.#ids.set(registered.id, projection)
-    if (registered.made) log('info', `${name}: building version ${projection['~projection'].version}`)
-    for (const old of registered.replaced) await dropProjection(this.#runtime, old, projection['~projection'].store ?? this.#runtime.store)
   }
 
   async #run(): Promise<void> {

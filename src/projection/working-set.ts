@@ -33,8 +33,11 @@ export class WorkingSet {
   readonly #skipped: ReadonlySet<string>
   #changed = new Map<string, Work>()
   #underway = new Map<string, Work>()
+  readonly #now: () => number
   #position: number
   #eventId: string | null
+  /** When the checkpoint was last known to be this one's: rows that are remembered were right until then. */
+  #provenAt: number
 
   constructor(options: {
     readonly folding: Folding
@@ -43,11 +46,15 @@ export class WorkingSet {
     readonly skipped: ReadonlySet<string>
     readonly checkpoint: Checkpoint | null
     readonly cacheRows: number
+    /** Milliseconds since 1970. */
+    readonly now: () => number
   }) {
     this.#folding = options.folding
     this.#model = options.model
     this.#partitions = options.partitions
     this.#skipped = options.skipped
+    this.#now = options.now
+    this.#provenAt = options.now()
     this.#position = options.checkpoint?.position ?? 0
     this.#eventId = options.checkpoint?.eventId ?? null
     this.cache = new RowCache(options.cacheRows)
@@ -101,11 +108,12 @@ export class WorkingSet {
       if (now.position !== was.position) rows.push(rowChange(this.#folding, key, was, now))
       if (now.parked && !was.parked) park.push({ key, ...now.parked })
     }
-    return { partitions: this.#partitions, from, to: this.reached, rows, park, unpark: [] }
+    return { partitions: this.#partitions, from, to: this.reached, rows, park, unpark: [], readAt: this.#provenAt }
   }
 
   /** The batch that was taken is in the store. */
   written(): void {
+    this.#provenAt = this.#now()
     for (const [key, { now }] of this.#underway) {
       if (isDeleted(now)) this.cache.delete(key)
       else this.cache.set(key, now)
