@@ -95,7 +95,7 @@ describe.skipIf(server?.skip)(`several processes, seed ${seed}`, () => {
     let renames = 0
     while (reading) {
       await database.query('update users set name = $1 where id = 1', [`popular ${++renames}`])
-      await Promise.race([lines, new Promise((resolve) => setTimeout(resolve, 10_000))])
+      await Promise.race([lines, new Promise((resolve) => setTimeout(resolve, 20_000))])
     }
     const reports = (await lines).map((line) => JSON.parse(line) as { wrong: number; examples: string[]; tokenLength: number })
     expect(reports.map(({ wrong, examples }) => ({ wrong, examples }))).toEqual(reports.map(() => ({ wrong: 0, examples: [] })))
