@@ -1,6 +1,7 @@
 import { installCapture } from '../change/capture.ts'
 import { quote } from '../database/identifier.ts'
-import { DefinitionError } from '../errors.ts'
+import { DatabaseError, DefinitionError } from '../errors.ts'
+import { retry } from '../internal/retry.ts'
 import type { Store } from '../read-model/store.ts'
 import { checkIndexes, isOrdered, type StoredTable, typeOf } from '../read-model/stored-table.ts'
 import { analyse } from './analysis/select-analysis.ts'
@@ -17,6 +18,17 @@ import { storedView } from './stored-view.ts'
  * @throws {DefinitionError} naming the view, the place and the reason
  */
 export async function install(runtime: ViewRuntime, view: MaterializedView): Promise<void> {
+  // Other processes install, switch and write meanwhile; whoever PostgreSQL chose to break a deadlock begins again.
+  await retry(() => installOnce(runtime, view), {
+    clock: runtime.clock,
+    attempts: 10,
+    baseMs: 20,
+    maxMs: 1000,
+    when: (error) => error instanceof DatabaseError && ['40P01', '40001'].includes(error.sqlState),
+  })
+}
+
+async function installOnce(runtime: ViewRuntime, view: MaterializedView): Promise<void> {
   const { database, schema, log } = runtime
   const name = view.readModelName
   const analysis = await database.transaction((transaction) => analyse(transaction, { name, schema, definition: view['~view'] }))
