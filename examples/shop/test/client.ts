@@ -3,8 +3,10 @@ export class Client {
   readonly #url: string
   #token: string | undefined
 
-  constructor(url: string) {
+  /** `token`: what it has written before, at another address. */
+  constructor(url: string, token?: string) {
     this.#url = url
+    this.#token = token
   }
 
   /** What it has written so far, for another client to read. */
