@@ -16,7 +16,7 @@ const app = headwater({
   log: consoleLog({ minimum: 'error' }),
 })
 
-/** @type {Record<string, (message: any) => Promise<unknown>>} */
+/** @type {Record<string, (message: never) => Promise<unknown>>} */
 const answers = {
   start: async () => {
     const [began, memory] = [performance.now(), watchMemory()]

@@ -12,7 +12,7 @@ const decide = CommandHandler({ evolve: (state, { data }) => evolved(state, data
 /**
  * Emmett in a database of its own: it looks for its functions in all schemas.
  * @param {string} url
- * @param {{ poolSize?: number, projections?: any[] }} [options]
+ * @param {{ poolSize?: number, projections?: readonly object[] }} [options]
  */
 export function openEmmett(url, { poolSize: max = poolSize, projections = [] } = {}) {
   const pool = new pg.Pool({ connectionString: url, max, application_name: 'headwater bench' })

@@ -1,4 +1,4 @@
-const events = /** @type {any[]} */ (['SIGINT', 'SIGTERM', 'uncaughtException', 'unhandledRejection'])
+const events = ['SIGINT', 'SIGTERM', 'uncaughtException', 'unhandledRejection']
 
 /** Remembers who listens for the end of this process; the answer sends everybody else away: peers would end it in their own way, without tidying up. */
 export function ownSignals() {
