@@ -21,6 +21,18 @@ describe('the cache of states', () => {
     expect(cache.size).toBe(2)
   })
 
+  test('keeps those used last also when many came and went', () => {
+    const cache = new StateCache({ entries: 100 })
+    for (let i = 0; i < 1000; i++) {
+      cache.put(`key-${i}`, held(i), cache.epoch)
+      cache.get('key-0')
+      if (i % 10 === 0) cache.delete(`key-${i - 5}`)
+    }
+    expect(cache.get('key-0')?.state).toBe(0)
+    expect(Array.from({ length: 800 }, (_, i) => cache.get(`key-${i + 1}`)).every((found) => found === undefined)).toBe(true)
+    expect([cache.size > 80, cache.size <= 100, cache.get('key-999')?.state]).toEqual([true, true, 999])
+  })
+
   test('keeps about so many bytes', () => {
     const cache = new StateCache({ bytes: 10_000 })
     const state = { text: 'x'.repeat(1000) }
@@ -133,6 +145,30 @@ for (const target of databases)
         expect(reads).toEqual([0])
         await expect(executeCommand(process, withdraw, { accountId, amount: 9 }, {})).rejects.toMatchObject({ details: { balance: 5 } })
         expect(reads).toEqual([0, 6])
+      })
+
+      test('a command that has begun streams eight times in a row does not look for the next, and is right nevertheless', async () => {
+        const { process, reads } = reading()
+        for (let i = 0; i < 12; i++) await open(process)
+        expect(reads).toEqual([0, 0, 0, 0, 0, 0, 0, 0])
+        // Another process was there first: the append finds out, the stream is read, and the guessing is over.
+        const taken = await open(one)
+        await expect(open(process, taken)).rejects.toMatchObject({ code: 'already_open' })
+        expect(reads).toHaveLength(9)
+        await open(process)
+        expect(reads).toHaveLength(10)
+      })
+
+      test('what it refuses, or does nothing about, is decided on what is there', async () => {
+        const { process, reads } = reading()
+        for (let i = 0; i < 8; i++) {
+          const missing = executeCommand(process, deposit, { accountId: freshId(), amount: 1 }, {})
+          await expect(missing).rejects.toMatchObject({ code: 'account_not_open' })
+        }
+        const accountId = await open(one)
+        await executeCommand(process, deposit, { accountId, amount: 7 }, {})
+        await expect(executeCommand(one, withdraw, { accountId, amount: 8 }, {})).rejects.toMatchObject({ details: { balance: 7 } })
+        expect(reads).toHaveLength(9)
       })
 
       test('a dropped one is', async () => {

@@ -87,13 +87,14 @@ export function carryOut(job: DecisionJob): Promise<CommandOutcome> {
 async function decideAndAppend(job: DecisionJob): Promise<CommandOutcome> {
   const { place, definition, options } = job
   const { epoch } = place.runtime.states
-  let held = await loadState(place)
+  const { commandName: name } = definition
+  let held = await loadState(place, name)
   for (let tries = 1; ; ) {
     const judgement = await judge(definition, place.stream, job.input, options, held)
     if (judgement.kind !== 'events' && !held.fresh) {
       // No append will check the version of a state from the cache, so what others wrote meanwhile is looked for here.
       const { version } = held
-      held = await catchUp(place, held)
+      held = await catchUp(place, held, name)
       if (held.version !== version) continue
     }
     if (judgement.kind === 'failure') return answeredBefore(job, judgement.error)
@@ -107,7 +108,7 @@ async function decideAndAppend(job: DecisionJob): Promise<CommandOutcome> {
     const conflict = conflictOf(job, outcome, held)
     if (tries++ >= triesMax || (outcome.status === 'conflict' && options.ifVersion !== undefined)) return answeredBefore(job, conflict)
     await pause(job, outcome, tries)
-    held = await catchUp(place, held)
+    held = await catchUp(place, held, name)
   }
 }
 

@@ -1,3 +1,4 @@
+import { Beginnings } from './beginnings.ts'
 import { Turns } from './turns.ts'
 
 /** The state of a stream after its first `version` events. */
@@ -27,10 +28,13 @@ const bytesDefault = 64 * 1024 * 1024
 export class StateCache {
   /** Commands on one stream in this process take turns, so that they do not conflict with each other. */
   readonly turns = new Turns()
+  readonly beginnings = new Beginnings()
   readonly #entriesMax: number
   readonly #bytesMax: number
   /** The least recently used first. */
   readonly #entries = new Map<string, Entry>()
+  /** Stands behind what was dropped: one that began anew each time would pass over all of that again. */
+  #oldest = this.#entries.keys()
   #bytes = 0
   #epoch = 0
 
@@ -61,10 +65,7 @@ export class StateCache {
     this.#drop(key)
     this.#entries.set(key, entry)
     this.#bytes += entry.bytes
-    for (const oldest of this.#entries.keys()) {
-      if (this.#entries.size <= this.#entriesMax && this.#bytes <= this.#bytesMax) return
-      this.#drop(oldest)
-    }
+    while (this.#entries.size > this.#entriesMax || this.#bytes > this.#bytesMax) this.#dropOldest()
   }
 
   delete(key: string): void {
@@ -75,6 +76,7 @@ export class StateCache {
   clear(): void {
     this.#epoch++
     this.#entries.clear()
+    this.#oldest = this.#entries.keys()
     this.#bytes = 0
   }
 
@@ -85,6 +87,15 @@ export class StateCache {
   /** About so many bytes are held. */
   get bytes(): number {
     return this.#bytes
+  }
+
+  #dropOldest(): void {
+    let next = this.#oldest.next()
+    if (next.done) {
+      this.#oldest = this.#entries.keys()
+      next = this.#oldest.next()
+    }
+    if (!next.done) this.#drop(next.value)
   }
 
   #drop(key: string): void {

@@ -39,19 +39,30 @@ export interface LoadedState extends HeldState {
   readonly fresh: boolean
 }
 
-/** The state of a stream: as this process last saw it, else from its newest snapshot and the events after that. */
-export async function loadState(place: StreamPlace): Promise<LoadedState> {
-  const cached = place.runtime.states.get(place.key)
+/**
+ * The state of a stream for a command: as this process last saw it, else from its newest snapshot and the events after that. A command that has
+ * begun streams each time gets the initial state without a look.
+ */
+export async function loadState(place: StreamPlace, command: string): Promise<LoadedState> {
+  const { runtime, model, stream, key } = place
+  const cached = runtime.states.get(key)
   if (cached) return { ...cached, fresh: false }
-  const every = place.model['~snapshotEvery']
-  const snapshot = every === undefined ? undefined : await place.runtime.snapshots?.read(place.model, place.stream)
-  if (!snapshot) return readOn(place, beginning(place.model))
-  return readOn(place, { state: deepFreeze(snapshot.state), version: snapshot.version, snapshotVersion: snapshot.version })
+  const every = model['~snapshotEvery']
+  const { beginnings } = runtime.states
+  // Where there are snapshots a wrong guess would cost a stream read from its first event.
+  if (every === undefined && beginnings.expects(command)) return { ...beginning(model), fresh: false }
+  const snapshot = every === undefined ? undefined : await runtime.snapshots?.read(model, stream)
+  const base = snapshot && { state: deepFreeze(snapshot.state), version: snapshot.version, snapshotVersion: snapshot.version }
+  const loaded = await readOn(place, base ?? beginning(model))
+  beginnings.found(command, loaded.version)
+  return loaded
 }
 
 /** The same state with what was appended since. */
-export function catchUp(place: StreamPlace, { state, version, snapshotVersion }: HeldState): Promise<LoadedState> {
-  return readOn(place, { state, version, snapshotVersion })
+export async function catchUp(place: StreamPlace, { state, version, snapshotVersion }: HeldState, command: string): Promise<LoadedState> {
+  const loaded = await readOn(place, { state, version, snapshotVersion })
+  place.runtime.states.beginnings.found(command, loaded.version)
+  return loaded
 }
 
 /** Keeps the state for the next command, and as a snapshot when it is time for one. `epoch`: the cache's when the state was read. */
