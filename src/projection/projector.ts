@@ -61,6 +61,8 @@ export class Projector implements Subscriber {
   readonly #reading: ReadAhead
   #set: WorkingSet
   #stored: Checkpoint | null = null
+  /** Where it stood before a transaction that has not committed yet. */
+  #before: number | undefined
   #inbox: (readonly Event[])[] = []
   #waiting = 0
   /** Up to where the feed gave events, while this one takes from it. */
@@ -87,7 +89,7 @@ export class Projector implements Subscriber {
 
   /** Up to where its rows are stored. */
   get position(): number {
-    return this.#stored?.position ?? 0
+    return this.#before ?? this.#stored?.position ?? 0
   }
 
   /** The checkpoint as it is stored. */
@@ -182,7 +184,9 @@ export class Projector implements Subscriber {
       if (head.position - this.#set.reached.position <= closeMax) {
         await this.#flush()
         await this.#writing
+        this.#before = this.position
         const { closed, stop } = await runtime.database.transaction((transaction) => this.#close(transaction))
+        this.#before = undefined
         if (stop) throw new StopError(stop)
         if (closed) break
       }
@@ -295,11 +299,14 @@ export class Projector implements Subscriber {
     return (await this.#set.fold(good, store, () => this.#writing ?? Promise.resolve())) ?? fault
   }
 
-  /** Behind, rows are written when there are many, or after a while: an event in a row that many others follow need not be written alone. */
+  /**
+   * Behind, rows are written when there are many, or after a while: an event in a row that many others follow need not be written alone. Nobody
+   * reads a version that is being built, so it may take its time, as long as its rows fit into memory and little is lost with the process.
+   */
   #due(): boolean {
-    const building = this.#options.building()
     const age = this.#options.runtime.clock.now() - this.#flushedAt
-    return this.#set.changed >= (building ? 20_000 : 5000) || age >= (building ? 2000 : 250)
+    if (!this.#options.building()) return this.#set.changed >= 5000 || age >= 250
+    return this.#set.changed >= 100_000 || this.#set.changedBytes >= 32 * 2 ** 20 || age >= 3000
   }
 
   /** Begins to write what was folded, after the batch before it is written. */

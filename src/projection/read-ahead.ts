@@ -1,7 +1,7 @@
 import type { EventLog } from '../log/log.ts'
 import type { Event } from '../message/event.ts'
 
-const chunkMax = 5000
+const chunkMax = 1000
 const chunkBytes = 8 * 2 ** 20
 
 /** Reads the log in large chunks, the next one while its reader is busy with the last; of large events fewer, so that two chunks fit into memory. */

@@ -33,6 +33,7 @@ export class WorkingSet {
   readonly #skipped: ReadonlySet<string>
   #changed = new Map<string, Work>()
   #underway = new Map<string, Work>()
+  #rowBytes = 2000
   readonly #now: () => number
   #position: number
   #eventId: string | null
@@ -69,6 +70,11 @@ export class WorkingSet {
   /** Rows that wait to be written. */
   get changed(): number {
     return this.#changed.size
+  }
+
+  /** About how many bytes of JSON they are, by those of the last batch. */
+  get changedBytes(): number {
+    return this.#changed.size * this.#rowBytes
   }
 
   /**
@@ -108,6 +114,7 @@ export class WorkingSet {
       if (now.position !== was.position) rows.push(rowChange(this.#folding, key, was, now))
       if (now.parked && !was.parked) park.push({ key, ...now.parked })
     }
+    if (rows.length > 0) this.#rowBytes = rows.reduce((sum, { row }) => sum + (row?.length ?? 0), 0) / rows.length
     return { partitions: this.#partitions, from, to: this.reached, rows, park, unpark: [], readAt: this.#provenAt }
   }
 

@@ -1,5 +1,8 @@
 const shape = /^(\d{4,})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:([+-])(\d\d)(?::(\d\d))?(?::(\d\d))?)?( BC)?$/
 
+/** Nearly all there are: in UTC, with a fraction. */
+const usual = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{1,6}\+00$/
+
 /**
  * A `timestamp` or `timestamptz` of PostgreSQL's ISO style as ISO 8601 with six digits of seconds; one with an offset is turned to UTC
  * and ends in `Z`. The infinities stay words. A year before Christ keeps its ` BC`, which PostgreSQL reads again. Undefined when the
@@ -7,6 +10,7 @@ const shape = /^(\d{4,})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?(?:([
  */
 export function isoTime(text: string): string | undefined {
   if (text === 'infinity' || text === '-infinity') return text
+  if (usual.test(text)) return `${text.slice(0, 10)}T${text.slice(11, -3).padEnd(26 - 11, '0')}Z`
   const part = shape.exec(text)
   if (!part) return undefined
   const [, year = '', month = '', day = '', hour = '', minute = '', second = '', fraction = '', sign, ...rest] = part
