@@ -124,6 +124,15 @@ export class BehindError extends HeadwaterError {
   }
 }
 
+/** With `whenBehind: 'fail'` or `'wait'`: no replica has replayed the write-ahead log up to what the query asked for. */
+export class ReplicaBehindError extends HeadwaterError {
+  constructor(replicas: readonly string[]) {
+    super('replica_behind', `no replica has replayed what the query asked for; looked at: ${replicas.join(', ')}`, {
+      details: { replicas },
+    })
+  }
+}
+
 /** A read model is not there yet: its first build goes on, or it stopped. `code` is `building` or `stopped`. */
 export class NotReadyError extends HeadwaterError {
   constructor(code: 'building' | 'stopped', readModel: string, detail: string) {

@@ -23,12 +23,15 @@ export { command } from './command/command.ts'
 export type {
   Database,
   DatabaseTraits,
+  Replica,
+  Replicas,
   Row,
   SqlClient,
   SqlResult,
   StatementOptions,
   Transaction,
   TransactionOptions,
+  WhenBehind,
 } from './database/database.ts'
 export type { Table } from './database/identifier.ts'
 export type { Sql } from './database/sql.ts'
@@ -52,6 +55,7 @@ export {
   OutcomeUnknownError,
   ParkedError,
   Rejection,
+  ReplicaBehindError,
   TokenError,
   UnknownEventError,
   UnknownNameError,
@@ -107,11 +111,13 @@ export { type Projection, projection } from './projection/projection.ts'
 export type { Moment, ProjectionReader } from './projection/projection-definition.ts'
 export type { ProjectionHandle } from './projection/projection-handle.ts'
 export { query } from './query/query.ts'
+export type { ReplicaState, ReplicaStatus } from './query/replica-set.ts'
 // the store port, for adapters: end
 export { type Reaction, reaction } from './reaction/reaction.ts'
 export type { ReactionStatus } from './reaction/reaction-worker.ts'
 export type { ParkedTask } from './reaction/task.ts'
 // the store port, for adapters: begin
+export { type DatabaseNative, type DatabaseStoreOptions, databaseStore, type SqlStore } from './read-model/database-store.ts'
 export { compareText, indexText, orderText } from './read-model/order-text.ts'
 export type {
   BuildProgress,
@@ -127,6 +133,7 @@ export type {
   ReadModelState,
   ReadModelStatus,
 } from './read-model/read-model.ts'
+export { refusedRow } from './read-model/refused-row.ts'
 export {
   type Batch,
   type Checkpoint,
@@ -142,4 +149,5 @@ export {
   type StoredModel,
   type StoredRow,
   type StoreSize,
+  type WithNative,
 } from './read-model/store.ts'

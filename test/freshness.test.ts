@@ -1,7 +1,9 @@
 import { BehindError, command, type Database, headwater, query, silentLog, type as typeOf } from 'headwater'
 import pg from 'pg'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { mergedToken } from '../src/app/written-token.ts'
 import { lockClass } from '../src/database/migrate.ts'
+import { decodeToken } from '../src/message/token.ts'
 import { blogTables, expectedPosts, postsView, storedPosts } from './process/blog.ts'
 import { databases, freshSchema, lasting, postgresUrl } from './support/databases.ts'
 
@@ -22,6 +24,15 @@ for (const target of databases) {
       for (const stop of stops.splice(0).reverse()) await stop()
       await database.query(`drop schema if exists "${schema}" cascade`)
       await database.close()
+    })
+
+    test('a write that is committed gets its token, though nobody can tell any more what read models hold', async () => {
+      const gone = await target.open()
+      await gone.close()
+      const write = (xid: string) => ({ xid, fanOut: false })
+      const older = { generation: 'ab', writes: [write('5')], upTo: undefined, position: 3 }
+      const token = await mergedToken({ database: gone, schema, replicas: undefined }, 'ab', { writes: [write('7')], position: 0 }, older)
+      expect(decodeToken(token)).toMatchObject({ writes: [write('5'), write('7')], position: 3 })
     })
 
     /** An application on the shared database, level with it, that looks for changes only when it is woken. */

@@ -4,9 +4,9 @@ import { blogTables, postsView } from './process/blog.ts'
 import { randomTables, randomViews, wrongViews } from './process/random-writes.ts'
 import { type Child, startChild } from './support/child.ts'
 import { databases, freshSchema, postgresUrl } from './support/databases.ts'
+import { isLong, seed } from './support/seed.ts'
 
 const server = databases.find(({ name }) => name === 'postgres')
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 
 describe.skipIf(server?.skip)(`several processes, seed ${seed}`, () => {
   let database: Database
@@ -74,7 +74,7 @@ describe.skipIf(server?.skip)(`several processes, seed ${seed}`, () => {
   }
 
   // The long form takes minutes: `npm run test:faults`.
-  const pairs = process.env.HEADWATER_FAULTS === 'long' ? 10_000 : 1000
+  const pairs = isLong ? 10_000 : 1000
   test(`${pairs} reads under tokens in 4 processes, during renames that fan out over 100,000 rows, never answer from before their writes`, async () => {
     await database.query(blogTables)
     await database.query(`insert into users values (1, 'popular'), (2, 'quiet');

@@ -5,6 +5,7 @@ import type { Executed, ExecuteOptions } from '../message/command.ts'
 import type { Answer, QueryOptions } from '../message/query.ts'
 import type { InputOf, Schema } from '../message/schema.ts'
 import type { ProjectionHandle } from '../projection/projection-handle.ts'
+import type { ReplicaStatus } from '../query/replica-set.ts'
 import type { ReactionStatus } from '../reaction/reaction-worker.ts'
 import type { ParkedTask } from '../reaction/task.ts'
 import type { ReadModel, ReadModelStatus } from '../read-model/read-model.ts'
@@ -108,7 +109,7 @@ export interface Headwater<Commands = object, Queries = object> extends AsyncDis
   readonly '~queries': Queries
   /** Migrates Headwater's own schema, installs change capture, begins builds. Resolves when it serves, not when everything is built. */
   start(options?: StartOptions): Promise<void>
-  /** Finishes what is under way, stops, and closes the database. */
+  /** Finishes what is under way, stops, and closes the database and the stores. A store that another application of the process uses stays open until that stops. */
   stop(): Promise<void>
   execute<Name extends keyof Commands & string>(
     name: Name,
@@ -126,8 +127,12 @@ export interface Headwater<Commands = object, Queries = object> extends AsyncDis
     input: InputIn<Queries[Name]>,
     options?: QueryOptions,
   ): Promise<Answer<ResultOf<Queries[Name]>>>
-  /** How every read model in the database is, and every reaction of this process. */
-  status(): Promise<{ readonly readModels: readonly ReadModelStatus[]; readonly reactions: readonly ReactionStatus[] }>
+  /** How every read model in the database is, every reaction of this process, and every replica it reads from. */
+  status(): Promise<{
+    readonly readModels: readonly ReadModelStatus[]
+    readonly reactions: readonly ReactionStatus[]
+    readonly replicas: readonly ReplicaStatus[]
+  }>
   readModel(name: string): ReadModelHandle
   reaction(name: string): ReactionHandle
   /** What may be done with a projection besides: look into its past, ask why a row is what it is, see to parked keys. */

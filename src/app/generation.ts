@@ -4,16 +4,18 @@ import { lockClass } from '../database/migrate.ts'
 import { DatabaseError } from '../errors.ts'
 
 /** What tells one database from its copy or its past: each part is left out where the role may not read it. */
-async function identityOf(client: Database, schema: string): Promise<Readonly<Record<string, string>>> {
+async function identityOf(database: Database, schema: string): Promise<Readonly<Record<string, string>>> {
   const parts: Readonly<Record<string, string>> = {
     system: 'select system_identifier::text as value from pg_control_system()',
     timeline: 'select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) as value',
     database: 'select oid::text as value from pg_catalog.pg_database where datname = current_database()',
     marks: `select '${quote(schema).replaceAll("'", "''")}.mark'::regclass::oid::text as value`,
+    // A directory of PGlite is copied as it is, with everything above. When its oldest file came to be there no copy can take along.
+    ...(database.traits.survivesPowerLoss ? {} : { files: `select change::text as value from pg_stat_file('PG_VERSION')` }),
   }
   const identity: Record<string, string> = {}
   for (const [part, text] of Object.entries(parts)) {
-    const value = await readPart(client, text)
+    const value = await readPart(database, text)
     if (value !== undefined) identity[part] = value
   }
   return identity

@@ -34,6 +34,7 @@ import type {
 import { type Defined, definedBy } from './definitions.ts'
 import { EventSide } from './event-side.ts'
 import { readGeneration } from './generation.ts'
+import { HeldStores } from './held-stores.ts'
 import { checkSchemaName, prepareSchema } from './prepare-schema.ts'
 import { reactionHandle } from './reaction-handle.ts'
 import { readSide } from './read-side.ts'
@@ -70,6 +71,7 @@ class Application {
   readonly #options: HeadwaterOptions<Definitions, Definitions>
   readonly #runtime: ViewRuntime
   readonly #defined: Defined
+  readonly #stores: HeldStores
   /** Rings when any read model got further. */
   readonly #progress = new Wake()
   #parts: Parts
@@ -91,6 +93,7 @@ class Application {
     this.#defined = definedBy(options)
     checkDefinitions([...this.#defined.readModels])
     this.#parts = this.#assembled({ works: true })
+    this.#stores = new HeldStores(this.#defined)
   }
 
   get #events(): EventSide {
@@ -150,6 +153,7 @@ class Application {
     this.#state = 'stopped'
     await this.#events.stop()
     await this.#worker?.stop()
+    await this.#stores.release()
     await this.#runtime.database.close()
   }
 
@@ -169,12 +173,12 @@ class Application {
     if (definition['~kind'] === 'events') {
       const { result, position, replayed } = await executeDecision(this.#parts.commandRuntime, definition, input, options)
       // Its events are in the log alone: no mark of a view waits for its transaction.
-      const token = await mergedToken(this.#runtime, generation, { writes: [], position: position ?? 0 }, after)
+      const token = await mergedToken(this.#parts.side, generation, { writes: [], position: position ?? 0 }, after)
       return { result, token, replayed }
     }
     const { result, write, position, replayed } = await executeCommand(this.#parts.commandRuntime, definition, input, options)
     this.#worker?.wake()
-    const token = await mergedToken(this.#runtime, generation, { writes: write ? [write] : [], position: position ?? 0 }, after)
+    const token = await mergedToken(this.#parts.side, generation, { writes: write ? [write] : [], position: position ?? 0 }, after)
     return { result, token, replayed }
   }
 
@@ -186,7 +190,7 @@ class Application {
       ? executeManyDecisions(this.#parts.commandRuntime, definition, inputs, options)
       : executeMany(this.#parts.commandRuntime, definition, inputs, options))
     this.#worker?.wake()
-    return { executed, token: await mergedToken(this.#runtime, generation, { writes, position: position ?? 0 }, undefined) }
+    return { executed, token: await mergedToken(this.#parts.side, generation, { writes, position: position ?? 0 }, undefined) }
   }
 
   async query(name: string, input: unknown, options: Parameters<Headwater['query']>[2] = {}): Promise<unknown> {
@@ -205,7 +209,8 @@ class Application {
     const views = await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) })
     const projections = await this.#events.statuses(defined)
     const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
-    return { readModels, reactions: await this.#events.reactions.status() }
+    const replicas = (await this.#parts.side.replicas?.statuses()) ?? []
+    return { readModels, reactions: await this.#events.reactions.status(), replicas }
   }
 
   readModel(name: string): ReadModelHandle {
@@ -257,7 +262,8 @@ class Application {
     this.#state = 'stopped'
     await this.#events.stop()
     await worker.stop()
-    await removeSchema(this.#runtime, worker)
+    await removeSchema(this.#runtime, worker, this.#events)
+    await this.#stores.release()
     await this.#runtime.database.close()
   }
 

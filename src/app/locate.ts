@@ -36,11 +36,11 @@ function locateFolded({ schema, projections, runtime }: Whereabouts, name: strin
   return {
     state,
     lagMs,
-    kept: { by: 'checkpoint', id: version.id },
+    kept: { by: 'checkpoint', id: version.id, elsewhere: !home },
     reader: (client, { check, atLeast }) => ({
       ...(home
         ? documentReader(databaseStore(client, schema, { home: true }), model, { check, schema })
-        : documentReader(store, model, { check, atLeast })),
+        : documentReader(store, model, { check, atLeast, floor: projections.floor(version.id) })),
       asOf: (moment: Moment) => {
         const own = projections.own.find((one) => one.version.name === name)
         if (!own) throw new NotReadyError('stopped', name, 'this process has older code than the live version, and cannot fold its past')
@@ -60,7 +60,7 @@ function locateView({ schema, views, stores }: Whereabouts, readModel: string): 
   return {
     state: active.state === 'stopped' ? 'stopped' : 'live',
     lagMs: views.lagMs(active.id),
-    kept: { by: 'marks', id: active.id },
+    kept: { by: 'marks', id: active.id, elsewhere: false },
     reader: (client, { check }) =>
       active.store === null
         ? // Asked for each statement, so that a switch in the middle of a query is seen.

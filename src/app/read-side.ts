@@ -2,12 +2,13 @@ import type { Wake } from '../internal/wake.ts'
 import type { ViewRuntime } from '../materialized-view/registry.ts'
 import type { ViewWorker } from '../materialized-view/worker.ts'
 import type { ReadSide } from '../query/answer.ts'
+import { ReplicaSet } from '../query/replica-set.ts'
 import type { EventSide } from './event-side.ts'
 import { locate } from './locate.ts'
 
 /** Everything that answering a query needs. */
 export function readSide(
-  { database, schema, clock, stores }: ViewRuntime,
+  { database, schema, clock, log, stores }: ViewRuntime,
   events: EventSide,
   of: {
     /** @throws {UsageError} when the application is not started */
@@ -21,6 +22,7 @@ export function readSide(
   const { projections, projectionRuntime: runtime } = events
   return {
     database,
+    replicas: ReplicaSet.of({ database, schema, generation: of.generation, clock, log }),
     schema,
     clock,
     generation: of.generation,

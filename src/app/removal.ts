@@ -23,10 +23,12 @@ export async function removeReadModel(runtime: ViewRuntime, worker: ViewWorker, 
   await worker.refresh()
 }
 
-/** Takes everything of Headwater out of the database, and what views keep in other stores. */
-export async function removeSchema(runtime: ViewRuntime, worker: ViewWorker): Promise<void> {
-  const { database, schema, clock } = runtime
+/** Takes everything of Headwater out of the database, and what its read models keep in other stores. */
+export async function removeSchema(runtime: ViewRuntime, worker: ViewWorker, { projections }: EventSide): Promise<void> {
+  const { database, schema, clock, log } = runtime
   await worker.refresh()
+  await projections.refresh()
+  const elsewhere = projections.versions.flatMap((version) => (version.store === null ? [] : [projections.placeOf(version)]))
   await retry(
     () =>
       database.transaction(async (transaction) => {
@@ -36,4 +38,11 @@ export async function removeSchema(runtime: ViewRuntime, worker: ViewWorker): Pr
     { clock, attempts: 10, baseMs: 200, maxMs: 2000, when: () => true },
   )
   for (const version of worker.versions) await dropStored(runtime, version)
+  for (const place of elsewhere) {
+    await place?.store.drop(place.model).catch((error: unknown) => {
+      const { name, version } = place.model
+      const reason = error instanceof Error ? error.message : String(error)
+      log('warn', `${name}: the rows of version ${version} are left behind in ${place.store.description}: ${reason}`)
+    })
+  }
 }

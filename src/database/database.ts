@@ -56,6 +56,35 @@ export interface Database extends SqlClient {
   close(): Promise<void>
   /** What it is, for a log line: no password. How many statements it can run side by side: 1 on PGlite. */
   readonly traits: DatabaseTraits
+  /** Copies of it that queries may read. They are closed with it. */
+  readonly replicas?: Replicas | undefined
+}
+
+/**
+ * What a query does whose demand no replica has replayed yet: `primary` asks the primary at once; `wait` waits for a replica, as long as `waitMs`;
+ * `fail` fails at once with `ReplicaBehindError`. Where no replica can be read at all, the primary answers in any case.
+ */
+export type WhenBehind = 'primary' | 'wait' | 'fail'
+
+/** The replicas of a database and how they are used. */
+export interface Replicas {
+  readonly each: readonly Replica[]
+  readonly whenBehind: WhenBehind
+}
+
+/** A copy of a database that follows its write-ahead log. `query` runs one statement, which can only read. */
+export interface Replica extends SqlClient {
+  /** For a log line: no password. */
+  readonly description: string
+  /**
+   * Runs the statement `first`, and if `judge` says true to its row, `work` on a snapshot of the same session that was taken after it: so what `first`
+   * said of the replica holds for everything that `work` reads. Resolves to undefined when `judge` says false.
+   */
+  snapshotAfter<T>(
+    first: string,
+    judge: (row: Row) => boolean,
+    work: (client: SqlClient) => Promise<T>,
+  ): Promise<{ readonly value: T } | undefined>
 }
 
 /** What differs from one database to another and a caller may have to know. */

@@ -61,6 +61,10 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ['idempotency_key_reused', { status: 422, title: 'Idempotency key reused' }],
   ['behind', { status: 503, title: 'Behind', retryAfterSeconds: 1 }],
   [
+    'replica_behind',
+    { status: 503, title: 'Replica behind', detail: 'No replica holds yet what the query asked for.', retryAfterSeconds: 1 },
+  ],
+  [
     'building',
     {
       status: 503,

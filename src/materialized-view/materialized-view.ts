@@ -2,7 +2,7 @@ import { checkName } from '../database/identifier.ts'
 import { DefinitionError } from '../errors.ts'
 import type { Schema } from '../message/schema.ts'
 import type { Column, IndexedColumn, Indexes, KeyOf, Mode, ReadModel } from '../read-model/read-model.ts'
-import type { Store } from '../read-model/store.ts'
+import type { Store, WithNative } from '../read-model/store.ts'
 
 /**
  * Which keys a changed row of a table touches: the column (or columns, in the key's order) of the changed row that holds the key; or SQL
@@ -47,6 +47,7 @@ export function materializedView<
   const Row,
   const Key extends Column<Row>,
   const Index extends Indexes<Row> = Record<never, never>,
+  S extends Store | undefined = undefined,
 >(
   name: Name,
   definition: {
@@ -58,9 +59,9 @@ export function materializedView<
     readonly update?: Mode
     readonly reads?: readonly string[]
     /** Where its rows live. Default: a table in the write database. */
-    readonly store?: Store | undefined
+    readonly store?: S | undefined
   },
-): MaterializedView<Name, Row, KeyOf<Row, Key>, (IndexedColumn<Index> | Key) & Column<Row>> {
+): MaterializedView<Name, Row, KeyOf<Row, Key>, (IndexedColumn<Index> | Key) & Column<Row>> & WithNative<S> {
   checkName('materialized view', name)
   const key: readonly string[] = typeof definition.key === 'string' ? [definition.key] : definition.key
   if (key.length === 0)
@@ -70,7 +71,7 @@ export function materializedView<
       `materialized view ${name}: it cannot be "sync" in another store: only the write database takes part in the writer's transaction`,
     )
   }
-  return {
+  const defined: MaterializedView<Name, Row, KeyOf<Row, Key>, (IndexedColumn<Index> | Key) & Column<Row>> = {
     readModelName: name,
     '~reader': undefined as never,
     '~view': {
@@ -84,4 +85,5 @@ export function materializedView<
       store: definition.store,
     },
   }
+  return defined as typeof defined & WithNative<S>
 }

@@ -6,7 +6,7 @@ import { type Parked, partitionCount, type RowChange, type Store } from '../read
 import { lastingTries, schemaChanged } from './drain.ts'
 import { stopVersion, type ViewRuntime } from './registry.ts'
 import { type FailedKey, type Selected, type SelectedRow, selectRows } from './store-rows.ts'
-import { agree } from './store-state.ts'
+import { agree, noteParked } from './store-state.ts'
 import { canonicalKey } from './stored-key.ts'
 import { batchId, indexTexts, type StoredView } from './stored-view.ts'
 
@@ -66,6 +66,8 @@ export class StoreDrain {
   #round = 0
   #failures = 0
   #lasting = 0
+  /** The store answers, though a trouble is noted. */
+  #mended = false
 
   constructor(runtime: ViewRuntime, view: StoredView, who: string, onBatch: () => void) {
     this.#runtime = runtime
@@ -104,13 +106,19 @@ export class StoreDrain {
     const { clock } = this.#runtime
     if (this.isDue) {
       const at = clock.now()
-      if ((await agree(this.#runtime, this.#view)) !== 'agreed') return 'empty'
+      const agreement = await agree(this.#runtime, this.#view)
+      if (agreement === 'busy' || agreement === 'stopped') return 'empty'
+      this.#mended = agreement === 'mended'
       this.#agreedAt = at
       this.#failures = 0
     }
     const readAt = clock.now()
     const claim = await this.#claim()
-    if (claim.busy || (claim.claimed === 0 && !claim.filled)) return 'empty'
+    if (claim.busy) return 'empty'
+    if (claim.claimed === 0 && !claim.filled) {
+      await this.#forgetTrouble()
+      return 'empty'
+    }
     if (claim.number === null) return 'again'
     if (claim.everything !== null) {
       await this.#everything(claim, claim.everything)
@@ -163,9 +171,10 @@ export class StoreDrain {
     const unpark = await this.#parkedOf(changes.map(({ key }) => key))
     const from = last === null ? null : { position: reached, eventId: last }
     const batch = { partitions: whole, from, to: { position: number, eventId: id }, rows: changes, park, unpark, readAt }
-    if ((await store.apply(model, batch)) === 'lost') return false
+    const outcome = await store.apply(model, batch)
+    if (outcome === 'lost') return false
     if (failed.length > 0) this.#runtime.log('error', `${version.name}: parked ${failed.length} of ${changes.length + failed.length} keys`)
-    return await this.#call(
+    const done = await this.#call(
       'store_written($1, $2, $3, $4, $5, $6, $7::tid[], $8::xid8[], $9::text[], $10::text[], $11::text[], $12::text[])',
       [
         ...[version.id, reached, last, number, id, filled, claim.marks, claim.origins],
@@ -175,6 +184,8 @@ export class StoreDrain {
         unpark,
       ],
     )
+    if (done && outcome === 'parked') await noteParked(this.#runtime, this.#view)
+    return done
   }
 
   async #parkedOf(keys: readonly string[]): Promise<readonly string[]> {
@@ -234,6 +245,14 @@ export class StoreDrain {
     if (!transient) log('warn', `${version.name}: ${reason}`, { tryAgainMs: pause })
     await clock.sleep(pause, signal)
     return true
+  }
+
+  /** A store that answers again, for a view that has nothing to write: what is written says the same by itself. */
+  async #forgetTrouble(): Promise<void> {
+    if (!this.#mended) return
+    const { database, schema } = this.#runtime
+    await database.query(`update ${quote(schema)}.view_store set trouble = null where view = $1`, [this.#view.version.id])
+    this.#mended = false
   }
 
   /** Lets another process try, and says for everybody why it does not get on. */

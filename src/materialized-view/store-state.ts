@@ -12,13 +12,15 @@ export interface StoreState {
   readonly intended: readonly string[]
   readonly filling: boolean
   readonly overwrite: boolean
+  /** Whether somebody noted why it does not get on. */
+  readonly troubled: boolean
   /** Keys that the write database knows to be parked. */
   readonly parked: number
 }
 
 export async function readState({ database, schema }: ViewRuntime, view: number): Promise<StoreState | undefined> {
   const { rows } = await database.query<StoreState>(
-    `select seed, reached, batch_id as "batchId", intended, filling, overwrite,
+    `select seed, reached, batch_id as "batchId", intended, filling, overwrite, trouble is not null as troubled,
        (select count(*)::integer from ${quote(schema)}.parked p where p.view = t.view) as parked
      from ${quote(schema)}.view_store t where t.view = $1`,
     [view],
@@ -27,8 +29,8 @@ export async function readState({ database, schema }: ViewRuntime, view: number)
   return rows[0]
 }
 
-/** How a store stands to the write database. `busy`: another process is at it; look again. */
-export type Agreement = 'agreed' | 'busy' | 'stopped'
+/** How a store stands to the write database. `mended`: agreed, though a trouble is noted. `busy`: another process is at it; look again. */
+export type Agreement = 'agreed' | 'mended' | 'busy' | 'stopped'
 
 const looks = 10
 
@@ -48,7 +50,7 @@ export async function agree(runtime: ViewRuntime, view: StoredView): Promise<Agr
     if (before.reached !== state.reached || before.batchId !== state.batchId || before.intended.join() !== state.intended.join()) continue
     if (isAt(state, checkpoint)) {
       if (parked > state.parked) await noteParked(runtime, view)
-      return 'agreed'
+      return state.troubled ? 'mended' : 'agreed'
     }
     if (checkpoint && state.intended.includes(checkpoint.eventId ?? '')) {
       if (await adopt(runtime, version.id, state, checkpoint)) continue
@@ -101,7 +103,7 @@ async function refill(runtime: ViewRuntime, { version, store, model }: StoredVie
 }
 
 /** A store may refuse rows by itself. */
-async function noteParked({ database, schema }: ViewRuntime, { version, store, model }: StoredView): Promise<void> {
+export async function noteParked({ database, schema }: ViewRuntime, { version, store, model }: StoredView): Promise<void> {
   const parked = (await store.parked?.(model)) ?? []
   await database.query(
     `insert into ${quote(schema)}.parked (view, key, reason, sql_state, xids) select $1, p.key, p.reason, '', '{}' from unnest($2::text[], $3::text[]) p(key, reason)

@@ -1,7 +1,7 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote, tableOf } from '../database/identifier.ts'
 import { NotReadyError, UsageError } from '../errors.ts'
-import { documentReader } from '../read-model/document-reader.ts'
+import { documentReader, nativeIn } from '../read-model/document-reader.ts'
 import type { FindRequest } from '../read-model/find.ts'
 import type { FindOptions, Reader } from '../read-model/read-model.ts'
 import type { Seen, Store } from '../read-model/store.ts'
@@ -42,6 +42,7 @@ export function storedViewReader<Row, Key>(
       return await (await reader()).getMany(texts)
     },
     find: async (request) => await (await reader()).find(translated(view, (request ?? {}) as FindRequest) as FindOptions<Row, never>),
+    ...nativeIn(view.store, view.model),
   }
 }
 

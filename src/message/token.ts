@@ -7,7 +7,8 @@ export interface TokenWrite {
 }
 
 /**
- * What a write returns and a query may demand: the transactions and the position in the log that it must not be older than. Tokens add up. One that grew past
+ * What a write returns and a query may demand: the transactions and the position in the log that it must not be older than, and where replicas are read
+ * from, the WAL position that a replica must have replayed for that. Tokens add up. One that grew past
  * {@link writesMax} writes names the oldest together: `upTo` stands for every transaction up to that id, which is safe and may wait longer.
  */
 export interface Token {
@@ -17,6 +18,11 @@ export interface Token {
   readonly upTo: string | undefined
   /** The last event's position in the log; 0 when the token names no event. */
   readonly position: number
+  /**
+   * The WAL position of the primary after all of it was committed, in bytes: a replica that has replayed up to there holds it. Undefined: not known,
+   * as in a token of a process without replicas; whoever reads from a replica then asks the primary where it is now.
+   */
+  readonly wal?: string | undefined
 }
 
 export const writesMax = 32
@@ -25,7 +31,9 @@ export const writesMax = 32
 export function encodeToken(token: Token): string {
   const writes = token.writes.map(({ xid, fanOut }) => `${BigInt(xid).toString(36)}${fanOut ? '!' : ''}`)
   const upTo = token.upTo === undefined ? '' : BigInt(token.upTo).toString(36)
-  const text = ['1', token.generation, writes.join(','), upTo, ...(token.position > 0 ? [token.position.toString(36)] : [])].join('.')
+  const position = token.position > 0 ? token.position.toString(36) : ''
+  const wal = token.wal === undefined ? '' : BigInt(token.wal).toString(36)
+  const text = ['1', token.generation, writes.join(','), upTo, ...(wal ? [position, wal] : position ? [position] : [])].join('.')
   return Buffer.from(text).toString('base64url')
 }
 
@@ -39,8 +47,10 @@ export function decodeToken(text: string): Token {
 
 function decodeOne(text: string): Token {
   const plain = text.length <= 4096 ? Buffer.from(text, 'base64url').toString() : ''
-  const [, generation, writes, upTo, position] =
-    /^1\.([0-9a-f]+)\.((?:[0-9a-z]{1,13}!?(?:,[0-9a-z]{1,13}!?)*)?)\.([0-9a-z]{0,13})(?:\.([0-9a-z]{1,10}))?$/.exec(plain) ?? []
+  const [, generation, writes, upTo, alone, position = alone, wal] =
+    /^1\.([0-9a-f]+)\.((?:[0-9a-z]{1,13}!?(?:,[0-9a-z]{1,13}!?)*)?)\.([0-9a-z]{0,13})(?:\.([0-9a-z]{1,10})|\.([0-9a-z]{0,10})\.([0-9a-z]{1,13}))?$/.exec(
+      plain,
+    ) ?? []
   if (generation === undefined || writes === undefined) throw malformed()
   return {
     generation,
@@ -49,7 +59,8 @@ function decodeOne(text: string): Token {
       .filter(Boolean)
       .map((write) => ({ xid: fromBase36(write.replace('!', '')), fanOut: write.endsWith('!') })),
     upTo: upTo ? fromBase36(upTo) : undefined,
-    position: position === undefined ? 0 : Number.parseInt(position, 36),
+    position: position ? Number.parseInt(position, 36) : 0,
+    ...(wal === undefined ? {} : { wal: fromBase36(wal) }),
   }
 }
 
@@ -61,12 +72,14 @@ export function mergeTokens(older: Token, newer: Token): Token {
   const byXid = new Map([...older.writes, ...newer.writes].map((write) => [write.xid, write]))
   const upTo = largest([older.upTo, newer.upTo])
   const position = Math.max(older.position, newer.position)
+  // What one of the two does not know, the sum does not know.
+  const wal = older.wal === undefined || newer.wal === undefined ? {} : { wal: largest([older.wal, newer.wal]) }
   const writes = [...byXid.values()]
     .filter(({ xid }) => upTo === undefined || BigInt(xid) > BigInt(upTo))
     .sort((a, b) => (BigInt(a.xid) < BigInt(b.xid) ? -1 : 1))
-  if (writes.length <= writesMax) return { generation: newer.generation, writes, upTo, position }
+  if (writes.length <= writesMax) return { generation: newer.generation, writes, upTo, position, ...wal }
   const surplus = writes.slice(0, writes.length - writesMax)
-  return { generation: newer.generation, writes: writes.slice(-writesMax), upTo: surplus.at(-1)?.xid ?? upTo, position }
+  return { generation: newer.generation, writes: writes.slice(-writesMax), upTo: surplus.at(-1)?.xid ?? upTo, position, ...wal }
 }
 
 function largest(ids: readonly (string | undefined)[]): string | undefined {

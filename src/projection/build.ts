@@ -20,10 +20,12 @@ export async function beginBuild(runtime: ProjectionRuntime, id: number): Promis
 
 /** A version whose rows are gone, or are not to be trusted any more: queries answer that it is being built until it is again. */
 export async function beginAgain(runtime: ProjectionRuntime, version: ProjectionVersion): Promise<void> {
-  await runtime.database.query(
-    `update ${quote(runtime.schema)}.projection set state = 'building', built_at = null, build_started_at = null where id = $1 and state <> 'paused'`,
+  const { rowCount } = await runtime.database.query(
+    `update ${quote(runtime.schema)}.projection set state = 'building', built_at = null, build_started_at = null
+     where id = $1 and state <> 'paused' and built_at is not null`,
     [version.id],
   )
+  if (rowCount === 0) return
   runtime.log('warn', `${version.name}: its rows are gone from ${version.store ?? 'the database'}; folding everything again`)
 }
 

@@ -5,7 +5,7 @@ import type { EventSource } from '../message/event.ts'
 import { memberNames, type Schema } from '../message/schema.ts'
 import type { KeyValue } from '../read-model/key-text.ts'
 import type { Column, IndexedColumn, Indexes, Mode } from '../read-model/read-model.ts'
-import type { Store } from '../read-model/store.ts'
+import type { Store, WithNative } from '../read-model/store.ts'
 import { foldAll } from './fold-all.ts'
 import type { EventIn, EventMap, Projection, ProjectionDefinition } from './projection-definition.ts'
 
@@ -38,6 +38,7 @@ export function projection<
   const Row,
   Key extends KeyValue = string,
   const Index extends Indexes<Row> = Record<never, never>,
+  S extends Store | undefined = undefined,
 >(
   name: Name,
   definition: {
@@ -56,11 +57,11 @@ export function projection<
     readonly indexes?: Index
     readonly update?: Mode
     /** Where its rows live. Default: the write database. */
-    readonly store?: Store
+    readonly store?: S
     /** A whole number that goes up when the handlers, the key or the row change. Default 1. */
     readonly version?: number
   },
-): Projection<Name, Row, Key, IndexedColumn<Index> & Column<Row>> {
+): Projection<Name, Row, Key, IndexedColumn<Index> & Column<Row>> & WithNative<S> {
   const made: ProjectionDefinition = {
     from: definition.from,
     row: definition.row,
@@ -74,7 +75,13 @@ export function projection<
   checkName('projection', name)
   const fault = faultOf(made)
   if (fault) throw new DefinitionError(`projection ${name}: ${fault}`)
-  return { readModelName: name, '~reader': undefined as never, '~projection': made, '~fold': (events) => foldAll(name, made, events) }
+  const defined: Projection<Name, Row, Key, IndexedColumn<Index> & Column<Row>> = {
+    readModelName: name,
+    '~reader': undefined as never,
+    '~projection': made,
+    '~fold': (events) => foldAll(name, made, events),
+  }
+  return defined as typeof defined & WithNative<S>
 }
 
 function faultOf(definition: ProjectionDefinition): string | undefined {

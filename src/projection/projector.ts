@@ -1,4 +1,5 @@
 import type { Transaction } from '../database/database.ts'
+import { LogMismatchError } from '../errors.ts'
 import { Wake } from '../internal/wake.ts'
 import { logOn } from '../log/log-on.ts'
 import type { Event } from '../message/event.ts'
@@ -12,6 +13,7 @@ import { handleRequests, type KeyRequest } from './key-request.ts'
 import { lockLog } from './lock-log.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
+import { storedCheckpoint } from './stored-checkpoint.ts'
 import { WorkingSet } from './working-set.ts'
 
 export interface ProjectorOptions {
@@ -28,7 +30,7 @@ export interface ProjectorOptions {
   readonly skipped: Set<string>
   /** Something was written, or the head was reached. */
   readonly onProgress: () => void
-  /** The store has nothing of a version that was built: it was emptied. */
+  /** The store has nothing of the version: it is new, or was emptied. */
   readonly onMissing: () => Promise<void>
 }
 
@@ -46,6 +48,7 @@ export class StopError extends Error {
 }
 
 const inboxMax = 5000
+const lookMs = 1000
 /** A sync projection that lacks no more than this is brought to the head under the log's lock. */
 const closeMax = 500
 
@@ -70,6 +73,8 @@ export class Projector implements Subscriber {
   #overflow = false
   #writing: Promise<void> | undefined
   #flushedAt = 0
+  /** When to look whether rows and log are still those that it remembers. */
+  #lookAt = 0
   #requests: readonly KeyRequest[] = []
   #rung = false
   /** Whether it has been at the head since it began. */
@@ -114,6 +119,12 @@ export class Projector implements Subscriber {
     this.#ring()
   }
 
+  /** The log is not as long as it was: what is remembered has to be looked at before it goes on. */
+  doubt(): void {
+    this.#lookAt = 0
+    this.#ring()
+  }
+
   /** What was asked for keys of its range; done between two batches. */
   request(requests: readonly KeyRequest[]): void {
     this.#requests = requests
@@ -153,7 +164,39 @@ export class Projector implements Subscriber {
       this.#options.onProgress()
       if (!this.#rung && this.#waiting === 0 && !signal.aborted) await this.#bell.wait(clock, 1000, signal)
       this.#rung = false
+      await this.#checkStore()
     }
+  }
+
+  /** A store elsewhere may be emptied, or come back from an older copy of itself, while nothing is written to it: it is looked at once a second. */
+  async #checkStore(): Promise<void> {
+    const { runtime, version } = this.#options
+    if (runtime.clock.now() < this.#lookAt) return
+    this.#lookAt = version.store === null ? Number.POSITIVE_INFINITY : runtime.clock.now() + lookMs
+    await this.#checkPlace()
+  }
+
+  /**
+   * Whether rows and log are still those that it remembers.
+   * @throws {LostError}
+   * @throws {LogMismatchError}
+   */
+  async #checkPlace(): Promise<void> {
+    const { store } = this.#options
+    const found = await storedCheckpoint(store, this.#model, this.#options.partitions)
+    if (found?.position !== this.#stored?.position || found?.eventId !== this.#stored?.eventId)
+      throw new LostError(`${this.#model.name}: ${store.description} is not where it was left`)
+    await this.#checkLog()
+  }
+
+  /**
+   * A store elsewhere does not go back with the log when that is restored, maybe while this process runs: the event that its checkpoint stands on must
+   * be in the log that the next batch was read from.
+   * @throws {LogMismatchError}
+   */
+  async #checkLog(): Promise<void> {
+    const { runtime, version } = this.#options
+    if (version.store !== null) await checkWitness(runtime.eventLog, version.name, this.#stored)
   }
 
   /** Its checkpoint moves with appends while it stands at the head; when it does not, it is brought there. */
@@ -211,16 +254,10 @@ export class Projector implements Subscriber {
   }
 
   async #begin(): Promise<void> {
-    const { runtime, store, version, partitions } = this.#options
-    const all = (await store.checkpoints?.(this.#model)) ?? []
-    // Ranges may have been divided otherwise: the lowest of what is in this one is where it stands, if all of it is known.
-    const own = all.filter((one) => one.partitions.first <= partitions.last && one.partitions.last >= partitions.first)
-    const lowest = own.reduce<Checkpoint | undefined>(
-      (low, { checkpoint }) => (low === undefined || checkpoint.position < low.position ? checkpoint : low),
-      undefined,
-    )
-    const checkpoint = store.checkpoints ? (lowest ?? null) : (await store.load(this.#model, [])).checkpoint
-    if (!checkpoint && version.builtAt !== null) await this.#options.onMissing()
+    const { runtime, store, version } = this.#options
+    const checkpoint = await storedCheckpoint(store, this.#model, this.#options.partitions)
+    // Whether it was built is known in the database: it may have been since this range was taken.
+    if (!checkpoint) await this.#options.onMissing()
     await checkWitness(runtime.eventLog, version.name, checkpoint)
     this.#startFrom(checkpoint)
   }
@@ -291,6 +328,8 @@ export class Projector implements Subscriber {
     if (!stop) return
     await this.#flush()
     await this.#writing
+    // The rows that it remembers may be gone together with the log that they were folded from: then it begins anew, from what is there now.
+    if (stop instanceof LogMismatchError) await this.#checkPlace()
     throw new StopError(stop)
   }
 
@@ -324,7 +363,11 @@ export class Projector implements Subscriber {
     this.#flushedAt = this.#options.runtime.clock.now()
     if (this.#stored && this.#set.reached.position === this.#stored.position && this.#set.changed === 0) return
     const batch = this.#set.take(this.#stored)
-    if ((await store.apply(this.#model, batch)) === 'lost') throw new LostError(`${this.#model.name}: another process moved its checkpoint`)
+    await this.#checkLog()
+    const outcome = await store.apply(this.#model, batch)
+    if (outcome === 'lost') throw new LostError(`${this.#model.name}: another process moved its checkpoint`)
+    // What was folded on rows that the store does not have counts nothing: it begins again with what is there.
+    if (outcome === 'parked') throw new LostError(`${this.#model.name}: ${store.description} cannot hold some rows; their keys are parked`)
     this.#set.written()
     this.#stored = batch.to
     if (batch.park.length > 0) {

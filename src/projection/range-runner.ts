@@ -50,7 +50,11 @@ export class RangeRunner {
   /** Keeps the lease; a version in another store tells how far it is. */
   async prolong(): Promise<boolean> {
     const { runtime, range, owner, own } = this.#options
-    return await takeRange(runtime.database, runtime.schema, range, owner, own.version.store === null ? null : this.projector?.stored)
+    const report = own.version.store === null ? null : this.projector?.stored
+    const kept = await takeRange(runtime.database, runtime.schema, range, owner, report)
+    // It may have come to its end meanwhile, and given back what was taken again just now.
+    if (kept && this.ended) await giveRange(runtime.database, runtime.schema, range, owner)
+    return kept && !this.ended
   }
 
   /** Ends after what is under way. */

@@ -69,6 +69,7 @@ export class ProjectionWorker {
   #versions: readonly ProjectionVersion[] = []
   #own: readonly OwnProjection[] = []
   #places: ReadonlyMap<number, Place> = new Map()
+  #floors = new Map<number, { readonly builtAt: string | null; readonly position: number }>()
   #head = 0
   #tendedAt = Number.NEGATIVE_INFINITY
   #tending: Promise<void> | undefined
@@ -106,7 +107,13 @@ export class ProjectionWorker {
   position(id: number): number {
     const running = [...this.#running.values()].filter(({ range }) => range.projection === id)
     const own = running.length === 1 && isWhole(running[0]) ? (running[0]?.projector?.position ?? 0) : 0
-    return Math.max(own, this.#places.get(id)?.position ?? 0)
+    // One that is past the head as last seen may remember a log that is not there any more.
+    return Math.max(own <= this.#head ? own : 0, this.#places.get(id)?.position ?? 0)
+  }
+
+  /** Up to where a version in another store has been, as far as was seen since it was built: a store that is not there any more went back. */
+  floor(id: number): number {
+    return this.#floors.get(id)?.position ?? 0
   }
 
   /** Milliseconds since the oldest event that a version lacks, as last seen: at most a poll interval ago. */
@@ -227,6 +234,7 @@ export class ProjectionWorker {
   async #look(): Promise<void> {
     const { database, schema } = this.#runtime
     const s = quote(schema)
+    const before = [...this.#running.values()].flatMap(({ projector }) => (projector ? [{ projector, position: projector.position }] : []))
     const { rows } = await database.query<{ id: number; position: number; head: number; lag_ms: number | null }>(
       `with h as materialized (select coalesce((select e.position from ${s}.event e order by e.position desc limit 1), 0) as head)
        select p.id, p.position, h.head,
@@ -236,7 +244,14 @@ export class ProjectionWorker {
       { prepare: true },
     )
     this.#head = rows[0]?.head ?? 0
+    // A log never gets shorter; another one came in its place.
+    for (const { projector, position } of before) if (position > this.#head) projector.doubt()
     this.#places = new Map(rows.map(({ id, position, lag_ms }) => [id, { position, lagMs: Math.max(0, lag_ms ?? 0) }]))
+    for (const { id, builtAt } of this.#versions) {
+      const known = this.#floors.get(id)
+      const position = this.#places.get(id)?.position ?? 0
+      this.#floors.set(id, { builtAt, position: known?.builtAt === builtAt ? Math.max(known.position, position) : position })
+    }
     for (const { folding, version } of this.#own) {
       if (!folding.sync) continue
       const gap = this.#head - this.position(version.id)

@@ -1,20 +1,24 @@
 import type { Database, SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { type Sql, sqlOn } from '../database/sql.ts'
-import { BehindError, DatabaseError, NotReadyError, ParkedError, TokenError, UsageError } from '../errors.ts'
+import { BehindError, DatabaseError, NotReadyError, ParkedError, ReplicaBehindError, TokenError, UsageError } from '../errors.ts'
 import type { Clock } from '../internal/clock.ts'
 import type { Wake } from '../internal/wake.ts'
 import type { Answer, Query, QueryOptions } from '../message/query.ts'
 import { parse } from '../message/schema.ts'
 import { decodeToken, type Token } from '../message/token.ts'
 import type { Reader } from '../read-model/read-model.ts'
+import type { ReplicaSet } from './replica-set.ts'
 
 /** A read model as a query finds it: the version that is live now. */
 export interface Located {
   readonly state: 'live' | 'stopped'
   readonly lagMs: number
-  /** What tells how fresh it is: the marks of a view, or the checkpoint of a projection; both are in the write database. */
-  readonly kept: { readonly by: 'marks' | 'checkpoint'; readonly id: number }
+  /**
+   * What tells how fresh it is: the marks of a view, or the checkpoint of a projection; both are in the write database. `elsewhere`: the checkpoint is
+   * also with the rows, in another store.
+   */
+  readonly kept: { readonly by: 'marks' | 'checkpoint'; readonly id: number; readonly elsewhere: boolean }
   /**
    * A reader that runs on `client` where the rows are in the write database. `strict`: a parked key is an error. `atLeast`: rows in another
    * store from before that position are a {@link BehindError}.
@@ -31,6 +35,8 @@ export interface ReadDemand {
 /** What answering needs of the read side; `app/` fills it. */
 export interface ReadSide {
   readonly database: Database
+  /** Copies of it that may be read instead. */
+  readonly replicas: ReplicaSet | undefined
   readonly schema: string
   readonly clock: Clock
   /** The database's generation, which a token must share. */
@@ -51,6 +57,8 @@ interface Wanted {
   /** In the log. */
   readonly position: number
   readonly maxStalenessMs: number | undefined
+  /** For replicas: the WAL position of the primary that holds the token's writes, and with `latest` everything. */
+  readonly wal: string
 }
 
 interface Reached {
@@ -81,11 +89,15 @@ export async function answer(side: ReadSide, query: Query, input: unknown, optio
   const asked = { query, parsed, options }
   if (!token && !options.latest && options.maxStalenessMs === undefined) return await readAnyhow(side, asked)
   const newest = options.latest ? await newestWrite(side) : { upTo: token?.upTo, position: 0 }
+  // Read after the newest write was. A token that does not know its own names writes that are committed by now.
+  const unknown = options.latest || (token !== undefined && token.wal === undefined)
+  const wal = (unknown ? await side.replicas?.position() : token?.wal) ?? '0'
   return await readFresh(side, asked, {
     token,
     upTo: options.latest && token?.upTo ? larger(newest.upTo, token.upTo) : newest.upTo,
     position: Math.max(newest.position, token?.position ?? 0),
     maxStalenessMs: options.maxStalenessMs,
+    wal,
   })
 }
 
@@ -105,23 +117,35 @@ function checkOptions({ after, latest, maxStalenessMs, waitMs }: QueryOptions): 
 
 /** Whatever is there. A version that was dropped under our feet is looked up again, once. */
 async function readAnyhow(side: ReadSide, asked: Asked): Promise<Answer<unknown>> {
+  const found = await side.replicas?.read((client, lagMs) => run(side, asked, { client, lagMs }, anyhow))
+  if (found) return found.value
+  const primary = { client: side.database, lagMs: 0 }
   try {
-    return await run(side, asked, side.database, anyhow)
+    return await run(side, asked, primary, anyhow)
   } catch (error) {
     if (!(error instanceof DatabaseError) || error.sqlState !== '42P01') throw error
     await side.refresh()
-    return await run(side, asked, side.database, anyhow)
+    return await run(side, asked, primary, anyhow)
   }
 }
 
 /** Reads in one snapshot in which everything wanted is there, or waits for it. */
 async function readFresh(side: ReadSide, asked: Asked, wanted: Wanted): Promise<Answer<unknown>> {
   const deadline = side.clock.now() + (asked.options.waitMs ?? 2000)
+  let { replicas } = side
   for (let round = 0; ; round++) {
-    const found = await look(side, asked, wanted)
+    const told = await fromStoresAlone(side, asked, wanted)
+    if (told) return told
+    let found = replicas && (await lookAtReplica(side, replicas, asked, wanted))
+    if (!found?.answer && (!found || replicas?.whenBehind === 'primary')) {
+      // It is not behind what it is asked for, so there is no way back to a replica.
+      if (found) replicas = undefined
+      found = await look(side, asked, wanted)
+    }
     if (found.answer) return found.answer
+    const hopeless = replicas?.whenBehind === 'fail' && found.lacking instanceof ReplicaBehindError
     const left = deadline - side.clock.now()
-    if (left <= 0) {
+    if (left <= 0 || hopeless) {
       if (asked.options.allowStale) return await readAnyhow(side, asked)
       throw found.lacking
     }
@@ -132,21 +156,64 @@ async function readFresh(side: ReadSide, asked: Asked, wanted: Wanted): Promise<
   }
 }
 
-/** One look, in one snapshot of the write database: the answer, or what it lacks. */
-async function look(
+/**
+ * The answer, if the stores that it comes from say themselves that they hold the token's position: then the write database need not be asked.
+ * Undefined when it has to be.
+ */
+async function fromStoresAlone(
   side: ReadSide,
   asked: Asked,
-  wanted: Wanted,
-): Promise<{ readonly answer: Answer<unknown>; readonly lacking?: never } | { readonly lacking: BehindError; readonly answer?: never }> {
+  { token, position, maxStalenessMs }: Wanted,
+): Promise<Answer<unknown> | undefined> {
+  if (!token || asked.options.latest || maxStalenessMs !== undefined) return undefined
+  const reads = Object.values(asked.query['~reads'])
+  const alone = reads.every(({ readModelName }) => {
+    const { state, kept } = side.locate(readModelName)
+    return kept.elsewhere && state === 'live'
+  })
+  if (!alone || reads.length === 0) return undefined
   try {
-    return await side.database.transaction(
-      async (transaction) => {
-        const lacking = await lack(side, asked, wanted, transaction)
-        if (lacking !== undefined) return { lacking }
-        return { answer: await run(side, asked, transaction, { check: 'strict', atLeast: wanted.position }) }
-      },
-      { isolation: 'repeatable read', readOnly: true },
-    )
+    return await run(side, asked, { client: side.database, lagMs: 0 }, { check: 'strict', atLeast: position })
+  } catch (error) {
+    if (error instanceof BehindError) return undefined
+    throw error
+  }
+}
+
+/** What a look came to: the answer, or what it lacks. */
+type Looked =
+  | { readonly answer: Answer<unknown>; readonly lacking?: never }
+  | { readonly lacking: BehindError | ReplicaBehindError; readonly answer?: never }
+
+/** One look, in one snapshot of the write database. */
+async function look(side: ReadSide, asked: Asked, wanted: Wanted): Promise<Looked> {
+  return await behindAsLacking(
+    side.database.transaction((transaction) => lookIn(side, asked, wanted, { client: transaction, lagMs: 0 }), {
+      isolation: 'repeatable read',
+      readOnly: true,
+    }),
+  )
+}
+
+/** One look, in one snapshot of a replica that has replayed what is wanted. Undefined: no replica can be read. */
+async function lookAtReplica(side: ReadSide, replicas: ReplicaSet, asked: Asked, wanted: Wanted): Promise<Looked | undefined> {
+  // Half of it, since the rows are read a little later.
+  const recent = wanted.maxStalenessMs === undefined ? undefined : await replicas.position(wanted.maxStalenessMs / 2)
+  const found = await replicas.snapshot(larger(recent, wanted.wal), (client, lagMs) =>
+    behindAsLacking(lookIn(side, asked, wanted, { client, lagMs })),
+  )
+  return found === 'behind' ? { lacking: new ReplicaBehindError(replicas.names) } : found?.value
+}
+
+async function lookIn(side: ReadSide, asked: Asked, wanted: Wanted, source: Source): Promise<Looked> {
+  const lacking = await lack(side, asked, wanted, source.client)
+  if (lacking !== undefined) return { lacking }
+  return { answer: await run(side, asked, source, { check: 'strict', atLeast: wanted.position }) }
+}
+
+async function behindAsLacking(looking: Promise<Looked>): Promise<Looked> {
+  try {
+    return await looking
   } catch (error) {
     // Rows in another store, which no snapshot of ours covers.
     if (error instanceof BehindError) return { lacking: error }
@@ -159,7 +226,7 @@ async function lack(side: ReadSide, asked: Asked, wanted: Wanted, client: SqlCli
   const names = [...new Set(Object.values(asked.query['~reads']).map(({ readModelName }) => readModelName))]
   const located = names.map((name) => ({ name, ...side.locate(name).kept }))
   const views = new Map(located.flatMap(({ by, id, name }) => (by === 'marks' ? [[id, name] as const] : [])))
-  const projections = new Map(located.flatMap(({ by, id, name }) => (by === 'checkpoint' ? [[id, name] as const] : [])))
+  const projections = new Map(located.flatMap((one) => (one.by === 'checkpoint' ? [[one.id, one] as const] : [])))
   const writes = wanted.token?.writes.length ?? 0
   const want = writes + (wanted.upTo === undefined ? 0 : 1) + (wanted.position > 0 ? 1 : 0)
   const lacking =
@@ -192,7 +259,7 @@ async function lackingWrites(side: ReadSide, views: ReadonlyMap<number, string>,
 /** 1 when a projection has not reached the position, or is older than it may be; 0 when all have and none is. */
 async function lackingPosition(
   side: ReadSide,
-  projections: ReadonlyMap<number, string>,
+  projections: ReadonlyMap<number, { readonly name: string; readonly elsewhere: boolean }>,
   wanted: Wanted,
   client: SqlClient,
 ): Promise<number> {
@@ -207,11 +274,13 @@ async function lackingPosition(
     { prepare: true },
   )
   let lacking = 0
-  for (const [id, name] of projections) {
+  for (const [id, { name, elsewhere }] of projections) {
     const found = rows.find((row) => row.id === id)
     checkState(name, found?.state)
     if (found && wanted.position > found.head) throw new TokenError('ahead', 'the token names an event that this log has never held')
-    if (!found || found.position < wanted.position || found.lag > (wanted.maxStalenessMs ?? Number.POSITIVE_INFINITY)) lacking = 1
+    // How far another store is its owner tells here once a second; the store tells it with each row.
+    const lacks = !elsewhere && (found?.position ?? 0) < wanted.position
+    if (!found || lacks || found.lag > (wanted.maxStalenessMs ?? Number.POSITIVE_INFINITY)) lacking = 1
   }
   return lacking
 }
@@ -249,7 +318,18 @@ function larger(a: string | undefined, b: string): string {
 
 const anyhow: ReadDemand = { check: 'none', atLeast: 0 }
 
-async function run(side: ReadSide, { query, parsed, options }: Asked, client: SqlClient, demand: ReadDemand): Promise<Answer<unknown>> {
+/** Where rows are read, and how old what is missing there may be. */
+interface Source {
+  readonly client: SqlClient
+  readonly lagMs: number
+}
+
+async function run(
+  side: ReadSide,
+  { query, parsed, options }: Asked,
+  { client, ...source }: Source,
+  demand: ReadDemand,
+): Promise<Answer<unknown>> {
   let lagMs = 0
   const readers: Record<string, unknown> = {}
   for (const [alias, { readModelName }] of Object.entries(query['~reads'])) {
@@ -259,5 +339,5 @@ async function run(side: ReadSide, { query, parsed, options }: Asked, client: Sq
   }
   const sql: Sql = sqlOn(client)
   const result = await query['~execute'](parsed as never, { ...readers, sql, context: options.context ?? {} } as never)
-  return { result, lagMs: Math.round(lagMs) }
+  return { result, lagMs: Math.round(lagMs + source.lagMs) }
 }

@@ -75,7 +75,8 @@ export class ReactionRunner {
     if (this.#stopped) return
     if (leaseUntil !== undefined) this.#leaseUntil = leaseUntil
     const isNew = this.#checkpoint === undefined
-    this.#head = Math.max(this.#head, head)
+    // After a loss it may be another log, and a shorter one.
+    this.#head = isNew ? head : Math.max(this.#head, head)
     this.#due ||= held.due
     if (isNew) this.#readTo = -1
     if (isNew || this.#head > this.#readTo || this.#due) this.#kick(isNew ? held : undefined)

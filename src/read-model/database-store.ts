@@ -1,6 +1,7 @@
 import type { SqlClient } from '../database/database.ts'
-import { quote } from '../database/identifier.ts'
+import { quote, type Table, tableOf } from '../database/identifier.ts'
 import { lockClass } from '../database/migrate.ts'
+import { type Sql, sqlOn } from '../database/sql.ts'
 import { DatabaseError, UsageError } from '../errors.ts'
 import { ownTables, type StoreStatements, storeStatements } from './database-store-sql.ts'
 import { createRowIndexes, createRowTable } from './row-table.ts'
@@ -18,6 +19,7 @@ import type {
   StoreSize,
 } from './store.ts'
 
+/** Which database it is. */
 export interface DatabaseStoreOptions {
   /**
    * Whether this is the write database. There versions are rows of `projection` and their checkpoints are moved by appends too; elsewhere the
@@ -26,6 +28,19 @@ export interface DatabaseStoreOptions {
   readonly home: boolean
   /** For log lines: no password. */
   readonly description?: string
+}
+
+/** The rows of a read model as PostgreSQL has them, for what `find` does not offer: to be read only, and at whatever moment they are. */
+export interface DatabaseNative {
+  /** Runs in the database where they are. */
+  readonly sql: Sql
+  /** Stands for their table in {@link sql}: `key`, `row` (jsonb), `position`. */
+  readonly table: Table
+}
+
+/** A {@link Store} in PostgreSQL. */
+export interface SqlStore extends Store {
+  nativeOf(model: StoredModel): Promise<DatabaseNative>
 }
 
 type HeadRow = readonly [position: number | null, eventId: string | null, parked: number | null]
@@ -39,11 +54,11 @@ const arrays = { prepare: true, rowMode: 'array' } as const
  * it. A batch is one statement, in which nothing counts unless the checkpoint is what the batch started from. Deleted rows are not
  * remembered, since checkpoint and rows move together. Give it a transaction to read rows and checkpoint in that snapshot.
  */
-export function databaseStore(client: SqlClient, schema: string, options: DatabaseStoreOptions): Store {
+export function databaseStore(client: SqlClient, schema: string, options: DatabaseStoreOptions): SqlStore {
   return new DatabaseStore(client, schema, options)
 }
 
-class DatabaseStore implements Store {
+class DatabaseStore implements SqlStore {
   readonly description: string
   readonly native: SqlClient
   readonly #client: SqlClient
@@ -93,6 +108,11 @@ class DatabaseStore implements Store {
     // The partitions may have been divided otherwise than this owner divides them; to divide them again changes no partition's checkpoint.
     if (!(await this.#divide(model, batch.partitions))) return 'lost'
     return (await this.#move(model, batch)) ? 'applied' : 'lost'
+  }
+
+  async nativeOf(model: StoredModel): Promise<DatabaseNative> {
+    const { table } = this.#statements(model)
+    return { sql: sqlOn(this.#client), table: tableOf(() => `${quote(this.#schema)}.${quote(table)}`) }
   }
 
   async drop(model: StoredModel): Promise<void> {

@@ -11,6 +11,8 @@ export interface DocumentReaderOptions {
   readonly check: 'none' | 'strict'
   /** The position that what is read must hold. */
   readonly atLeast?: number
+  /** The position that the store has held before: below that it went back, and its rows do not serve. */
+  readonly floor?: number
   /** The schema of the public view, where the store is the write database; else the read model does not stand in `sql`. */
   readonly schema?: string
   /** Told with each read: how far the read model was, and how many of its keys are parked. */
@@ -38,7 +40,14 @@ export function documentReader<Row, Key>(store: Store, model: StoredModel, optio
       return keys.length === 0 ? [] : ((await getMany(reader, keys)) as readonly Row[])
     },
     find: async (request) => (await find(reader, (request ?? {}) as FindRequest)) as Page<Row>,
+    // In the write database the reader itself stands for the table.
+    ...(schema === undefined ? nativeIn(store, model) : {}),
   }
+}
+
+/** A reader's way to the store's own client, where the store has one. */
+export function nativeIn(store: Store, model: StoredModel): { native?(): Promise<unknown> } {
+  return store.nativeOf ? { native: async () => store.nativeOf?.(model) } : {}
 }
 
 interface Source {
@@ -74,9 +83,10 @@ async function find(reader: Source, request: FindRequest): Promise<Page<unknown>
   }
 }
 
-function check({ model, options: { atLeast, onSeen } }: Source, { checkpoint, parked }: Seen<unknown>): void {
+function check({ model, options: { atLeast, floor = 0, onSeen } }: Source, { checkpoint, parked }: Seen<unknown>): void {
   if (!checkpoint) throw new NotReadyError('building', model.name, 'it is not in its store: it is being built')
   if (atLeast !== undefined && checkpoint.position < atLeast) throw new BehindError([model.name], 0, 1)
+  if (checkpoint.position < floor) throw new NotReadyError('building', model.name, 'its store lost what it held: it is being folded again')
   onSeen?.({ checkpoint, parked })
 }
 

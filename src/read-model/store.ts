@@ -112,8 +112,11 @@ export interface Store {
   load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>>
   /** Rows in order; and the checkpoint, read no later than the rows. */
   range(model: StoredModel, request: RangeRequest): Promise<Seen<RangeRow>>
-  /** Writes a batch if the checkpoint of its partitions is still `from`; `lost` when it is not, and then nothing counts. */
-  apply(model: StoredModel, batch: Batch): Promise<'applied' | 'lost'>
+  /**
+   * Writes a batch if the checkpoint of its partitions is still `from`; `lost` when it is not, and then nothing counts. `parked`: it counts, but some of
+   * its rows are more than the store can hold, and their keys were parked instead (see {@link refusedRow}).
+   */
+  apply(model: StoredModel, batch: Batch): Promise<'applied' | 'parked' | 'lost'>
   /** Removes everything of a version. */
   drop(model: StoredModel): Promise<void>
   /** For a log line and errors: no password. */
@@ -127,8 +130,19 @@ export interface Store {
   parked?(model: StoredModel): Promise<readonly (Parked & { readonly key: string })[]>
   /** The store's own client, for what the read API does not offer. */
   readonly native?: unknown
+  /** The same with the place of a version's rows in it: what a reader hands out as `native()`. */
+  nativeOf?(model: StoredModel): Promise<unknown>
+  /** Ends connections that the store opened. */
   close?(): Promise<void>
 }
+
+/**
+ * What the store that a definition names adds to its reader: `native()`, the store's own client and where the rows are. Nothing where it is not known
+ * by its type which store it is.
+ */
+export type WithNative<S> = [S] extends [{ nativeOf(model: StoredModel): Promise<infer Native> }]
+  ? { readonly '~reader': { native(): Promise<Native> } }
+  : unknown
 
 /** How many virtual partitions every read model has. */
 export const partitionCount = 64

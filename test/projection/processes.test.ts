@@ -4,9 +4,9 @@ import { readGeneration } from '../../src/app/generation.ts'
 import { migrate } from '../../src/database/migrate.ts'
 import { type Child, startChild } from '../support/child.ts'
 import { databases, freshSchema, postgresUrl } from '../support/databases.ts'
+import { seed } from '../support/seed.ts'
 
 const server = databases.find(({ name }) => name === 'postgres')
-const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 
 interface StoredEvent {
   readonly position: number

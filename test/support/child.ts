@@ -7,6 +7,8 @@ export interface Child {
   /** Resolves to the first line it prints. */
   line(): Promise<string>
   exited(): Promise<number | null>
+  /** How it ended: `well`, or with what it printed to standard error. */
+  ended(): Promise<string>
 }
 
 /** Starts a compiled file of `test/process/` with one argument, as JSON. */
@@ -36,5 +38,19 @@ export function startChild(name: string, argument: unknown): Child {
     async exited() {
       return (await ended)[0]
     },
+    async ended() {
+      const [code] = await ended
+      return code === 0 ? 'well' : `with ${code ?? child.signalCode}: ${err}`
+    },
   }
+}
+
+/** Hands on each line that a child prints, whole. */
+export function onLine(child: Child, take: (line: string) => void): void {
+  let text = ''
+  child.process.stdout?.on('data', (chunk: Buffer) => {
+    const lines = (text + chunk.toString()).split('\n')
+    text = lines.pop() ?? ''
+    for (const line of lines) take(line)
+  })
 }

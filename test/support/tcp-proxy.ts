@@ -35,11 +35,13 @@ export class TcpProxy {
   judge: (message: ClientMessage) => Verdict = () => 'forward'
   /** Milliseconds to wait before each piece is sent on, in both directions. */
   delayMs = 0
+  /** Whether the server's side of a half-open connection goes when the client gives up its own: a server has only so many. */
+  tidies = false
   readonly #server: Server
   readonly #pairs = new Set<Pair>()
   #opened = 0
 
-  private constructor(target: { readonly host: string; readonly port: number }) {
+  private constructor(target: { readonly host: string; readonly port: number; readonly raw?: boolean }) {
     this.#server = createServer({ noDelay: true }, (client) => {
       const pair = new Pair(this, client, target, ++this.#opened)
       this.#pairs.add(pair)
@@ -47,7 +49,8 @@ export class TcpProxy {
     })
   }
 
-  static async open(target: { readonly host: string; readonly port: number }): Promise<TcpProxy> {
+  /** `raw`: before a server that speaks something else; each piece that arrives is a message then. */
+  static async open(target: { readonly host: string; readonly port: number; readonly raw?: boolean }): Promise<TcpProxy> {
     const proxy = new TcpProxy(target)
     proxy.#server.listen(0, '127.0.0.1')
     await once(proxy.#server, 'listening')
@@ -85,8 +88,13 @@ export class TcpProxy {
     for (const pair of this.#pairs) pair.drop()
   }
 
-  async close(): Promise<void> {
+  /** Breaks every connection that is open, whatever it waits for. */
+  cut(): void {
     for (const pair of this.#pairs) pair.break()
+  }
+
+  async close(): Promise<void> {
+    this.cut()
     this.#server.close()
     await once(this.#server, 'close')
   }
@@ -98,20 +106,27 @@ class Pair {
   readonly #proxy: TcpProxy
   readonly #client: Socket
   readonly #number: number
+  readonly #raw: boolean
   #unread: Buffer = Buffer.alloc(0)
   #started = false
   #held: Buffer | undefined
   #state: 'open' | 'answering' | 'held' | 'half-open' = 'open'
 
-  constructor(proxy: TcpProxy, client: Socket, target: { readonly host: string; readonly port: number }, number: number) {
+  constructor(
+    proxy: TcpProxy,
+    client: Socket,
+    target: { readonly host: string; readonly port: number; readonly raw?: boolean },
+    number: number,
+  ) {
     this.#proxy = proxy
+    this.#raw = target.raw ?? false
     this.#client = client
     this.#number = number
     this.server.setNoDelay(true)
     this.server.connect(target.port, target.host)
     client.on('data', (bytes) => this.#fromClient(bytes))
     this.server.on('data', (bytes) => this.#fromServer(bytes))
-    client.on('error', () => {}).on('close', () => this.#connected() && this.break())
+    client.on('error', () => {}).on('close', () => (this.#connected() || (proxy.tidies && this.#state === 'half-open')) && this.break())
     this.server.on('error', () => {}).on('close', () => this.#connected() && client.destroy())
   }
 
@@ -150,6 +165,11 @@ class Pair {
 
   /** The first message (start, or a request for TLS) has no type; later ones have one byte of it, then their length. */
   #nextMessage(): Buffer | undefined {
+    if (this.#raw) {
+      const piece = this.#unread
+      this.#unread = Buffer.alloc(0)
+      return piece.length > 0 ? piece : undefined
+    }
     const lengthAt = this.#started ? 1 : 0
     if (this.#unread.length < lengthAt + 4) return undefined
     const length = lengthAt + this.#unread.readInt32BE(lengthAt)
@@ -161,7 +181,7 @@ class Pair {
   }
 
   #obey(bytes: Buffer): void {
-    const message: ClientMessage = { sql: sqlOf(bytes), connection: this.#number }
+    const message: ClientMessage = { sql: this.#raw ? undefined : sqlOf(bytes), connection: this.#number }
     this.#proxy.messages.emit('message', message)
     const verdict = this.#proxy.judge(message)
     if (verdict === 'cut-before') this.break()

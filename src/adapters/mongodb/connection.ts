@@ -25,13 +25,19 @@ export class MongodbConnection {
   readonly #target: string | driver.MongoClient
   readonly #name: string
   readonly #description: string
+  readonly #answerTimeoutMs: number
   #opening: Promise<Opened> | undefined
   #closed = false
 
-  constructor(target: string | driver.MongoClient, name: string, description: string) {
+  constructor(
+    target: string | driver.MongoClient,
+    name: string,
+    options: { readonly description: string; readonly answerTimeoutMs: number },
+  ) {
     this.#target = target
     this.#name = name
-    this.#description = description
+    this.#description = options.description
+    this.#answerTimeoutMs = options.answerTimeoutMs
   }
 
   /** @throws {DatabaseUnavailableError} the server cannot be reached */
@@ -53,7 +59,7 @@ export class MongodbConnection {
   async #open(): Promise<Opened> {
     const driver = await importPeer('mongodb', 'mongodb()', () => import('mongodb'))
     const isOurs = typeof this.#target === 'string'
-    const client = typeof this.#target === 'string' ? new driver.MongoClient(this.#target, limits) : this.#target
+    const client = typeof this.#target === 'string' ? new driver.MongoClient(this.#target, limitsOf(this.#answerTimeoutMs)) : this.#target
     try {
       // Whoever reads must not see what a new primary may take back, and what is acknowledged must outlive the machine.
       const database = client.db(this.#name, {
@@ -70,7 +76,15 @@ export class MongodbConnection {
 }
 
 /** A server that is gone is noticed, also behind a connection that is half open. */
-const limits = { serverSelectionTimeoutMS: 5_000, connectTimeoutMS: 10_000, socketTimeoutMS: 60_000, appName: 'headwater' }
+function limitsOf(answerTimeoutMs: number): driver.MongoClientOptions {
+  const connectTimeoutMS = Math.min(10_000, answerTimeoutMs)
+  return {
+    serverSelectionTimeoutMS: Math.min(5_000, answerTimeoutMs),
+    connectTimeoutMS,
+    socketTimeoutMS: answerTimeoutMs,
+    appName: 'headwater',
+  }
+}
 
 function traitsOf(info: driver.Document): ServerTraits {
   const isFerret = 'ferretdbVersion' in info || 'ferretdb' in info

@@ -5,4 +5,5 @@
  */
 
 export type { ServerTraits } from './connection.ts'
-export { type MongodbOptions, type MongodbStore, mongodb } from './mongodb.ts'
+export type { RowDocument } from './document.ts'
+export { type MongodbNative, type MongodbOptions, type MongodbStore, mongodb } from './mongodb.ts'

@@ -2,10 +2,9 @@ import type { Collection, Db, Document, MongoClient } from 'mongodb'
 import {
   type Batch,
   type Clock,
-  type Parked,
   type RangeRequest,
   type RangeRow,
-  type RowChange,
+  refusedRow,
   type Seen,
   type Store,
   type StoredModel,
@@ -27,6 +26,8 @@ export interface MongodbOptions {
   readonly database?: string
   /** For how many days a deleted row is remembered; at least 7, the default. A process that slept for a quarter of that writes nothing more. */
   readonly tombstoneDays?: number
+  /** How long the server may be silent while it owes an answer, after which its connection is given up. Default 60,000: an index may take long to make. */
+  readonly answerTimeoutMs?: number
   readonly clock?: Clock
 }
 
@@ -37,12 +38,21 @@ export interface MongodbOptions {
 export interface MongodbStore extends Store {
   /** The driver's database, open. A row is the field `row` of a document of {@link collectionName}; documents without it are deleted or parked. */
   readonly native: () => Promise<Db>
+  /** What a reader of a version hands out. */
+  nativeOf(model: StoredModel): Promise<MongodbNative>
   /** The collection with the rows of a version. */
   collectionName(model: StoredModel): string
   /** What the server is; where `hasCompareAndSet` is false only one owner at a time is safe. */
   traits(): Promise<ServerTraits>
   /** Closes the client if the store opened it. */
   close(): Promise<void>
+}
+
+/** The rows of a read model as MongoDB has them, for what `find` does not offer: to be read only, and at whatever moment they are. */
+export interface MongodbNative {
+  readonly database: Db
+  /** Where its rows are: the field `row` of each document; one without it is deleted or parked. */
+  readonly collection: Collection<RowDocument>
 }
 
 /**
@@ -58,10 +68,14 @@ export function mongodb(urlOrClient: string | MongoClient, options: MongodbOptio
   const [host, named] = typeof urlOrClient === 'string' ? addressOf(urlOrClient) : ['', '']
   const name = options.database ?? (named || 'headwater')
   const description = `mongodb://${host}/${name}`
-  return new DocumentStore(new MongodbConnection(urlOrClient, name, description), description, {
-    tombstoneMs: tombstoneDays * 86_400_000,
-    clock: options.clock ?? systemClock,
-  })
+  return new DocumentStore(
+    new MongodbConnection(urlOrClient, name, { description, answerTimeoutMs: options.answerTimeoutMs ?? 60_000 }),
+    description,
+    {
+      tombstoneMs: tombstoneDays * 86_400_000,
+      clock: options.clock ?? systemClock,
+    },
+  )
 }
 
 interface Versions {
@@ -87,6 +101,11 @@ class DocumentStore implements MongodbStore {
     this.#tombstoneMs = options.tombstoneMs
     this.#clock = options.clock
     this.native = async () => (await connection.opened()).database
+  }
+
+  async nativeOf(model: StoredModel): Promise<MongodbNative> {
+    const { database } = await this.#connection.opened()
+    return { database, collection: database.collection<RowDocument>(collectionName(model)) }
   }
 
   collectionName(model: StoredModel): string {
@@ -123,17 +142,17 @@ class DocumentStore implements MongodbStore {
     })
   }
 
-  async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'lost'> {
+  async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'parked' | 'lost'> {
     if (batch.from && batch.to.position < batch.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
     return this.#run('commit', model, async (versions) => {
       const known = await versions.states.read(model)
       if (!standsAt(known, batch.partitions, batch.from) || this.#isTooOld(batch)) return 'lost'
       const state = known ?? (await versions.states.begun(model))
-      const parked = await this.#writeRows(versions, batch)
-      if (parked === 'lost') return 'lost'
-      if (!(await this.#advance(model, versions, state, batch, parked))) return 'lost'
+      const written = await this.#writeRows(versions, batch)
+      if (written === 'lost') return 'lost'
+      if (!(await this.#advance(model, versions, state, batch, written.recount))) return 'lost'
       await this.#purge(versions)
-      return 'applied'
+      return written.refused ? 'parked' : 'applied'
     })
   }
 
@@ -198,8 +217,8 @@ class DocumentStore implements MongodbStore {
     return readAt !== undefined && this.#clock.now() - readAt > this.#tombstoneMs / 4
   }
 
-  /** Answers whether keys were parked or taken back. */
-  async #writeRows({ opened, rows }: Versions, batch: Batch): Promise<'lost' | boolean> {
+  /** Answers whether rows were refused, and whether keys were parked or taken back. */
+  async #writeRows({ opened, rows }: Versions, batch: Batch): Promise<'lost' | { readonly refused: boolean; readonly recount: boolean }> {
     const long = (value: number) => opened.driver.Long.fromNumber(value)
     const update = opened.traits.server === 'ferretdb' ? 'updateMany' : 'updateOne'
     const writer = new RowWriter(rows, { byKeys: findOf(opened), update, long, now: () => new Date(this.#clock.now()) })
@@ -211,10 +230,10 @@ class DocumentStore implements MongodbStore {
       ...written,
       ...batch.rows.flatMap((change, i) => (faults[i] === undefined ? [] : [{ change, reason: faults[i] }])),
     ]
-    const unheld = refused.map(({ change, reason }) => parkedBy(batch, change, reason))
+    const unheld = refused.map(({ change, reason }) => refusedRow(batch, change, reason))
     const parked = [...unheld, ...batch.park.filter(({ key }) => !unheld.some((each) => each.key === key))]
     await writer.park(parked, batch.unpark, batch.to.position)
-    return parked.length + batch.unpark.length > 0
+    return { refused: refused.length > 0, recount: parked.length + batch.unpark.length > 0 }
   }
 
   /** Other partitions may move at the same time: then it is tried again, for as long as these stand where they did. */
@@ -261,15 +280,6 @@ function holdableBy({ traits, driver }: Opened): Holdable {
     nestsArrays: traits.server !== 'ferretdb',
     bytesOf: (row) => driver.BSON.calculateObjectSize(Object(row)),
   }
-}
-
-/**
- * A row that the server cannot hold sets its key aside, so that the others go on. Which of its events made it so is not known here: none up to
- * where the row stands, nor, of a key that is not parked, any before the batch.
- */
-function parkedBy({ from, unpark }: Batch, { key, was, position }: RowChange, reason: string): Parked & { readonly key: string } {
-  const floor = was === undefined ? position - 1 : Math.max(was, unpark.includes(key) ? 0 : (from?.position ?? 0))
-  return { key, position: Math.min(floor + 1, position), eventId: null, reason }
 }
 
 /** Host and database, without what is secret. */

@@ -2,12 +2,16 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import {
   type Database,
   type DatabaseTraits,
+  type Replica,
+  type Replicas,
   type Row,
+  type SqlClient,
   type SqlResult,
   type StatementOptions,
   type Transaction,
   type TransactionOptions,
   UsageError,
+  type WhenBehind,
 } from '../../index.ts'
 import { type Connection, resultOf } from './connection.ts'
 import { OpenTransaction } from './open-transaction.ts'
@@ -26,18 +30,30 @@ export interface ConnectionSource {
   readonly localSettings?: string
 }
 
-/** The `Database` port over connections of any kind. */
-export class PooledDatabase implements Database {
+/** The `Database` port over connections of any kind, and that of a replica. */
+export class PooledDatabase implements Database, Replica {
   readonly traits: DatabaseTraits
+  readonly replicas: Replicas | undefined
+  readonly #followers: readonly PooledDatabase[]
   readonly #source: ConnectionSource
   readonly #turnstile: Turnstile
   readonly #current = new AsyncLocalStorage<OpenTransaction>()
   #closing: Promise<void> | undefined
 
-  constructor(source: ConnectionSource, traits: DatabaseTraits) {
+  constructor(
+    source: ConnectionSource,
+    traits: DatabaseTraits,
+    replicas?: { readonly each: readonly PooledDatabase[]; readonly whenBehind: WhenBehind },
+  ) {
     this.#source = source
     this.traits = traits
+    this.replicas = replicas
+    this.#followers = replicas?.each ?? []
     this.#turnstile = new Turnstile(traits.connections)
+  }
+
+  get description(): string {
+    return this.traits.description
   }
 
   async query<R = Row>(text: string, values: readonly unknown[] = [], options: StatementOptions = {}): Promise<SqlResult<R>> {
@@ -67,14 +83,47 @@ export class PooledDatabase implements Database {
     })
   }
 
+  /** What {@link Replica} promises. Behind a pooler too, since the session is never out of a transaction in between. */
+  async snapshotAfter<T>(
+    first: string,
+    judge: (row: Row) => boolean,
+    work: (client: SqlClient) => Promise<T>,
+  ): Promise<{ readonly value: T } | undefined> {
+    return this.#withConnection(async (connection) => {
+      const transaction = new OpenTransaction(connection)
+      try {
+        // A snapshot is taken with the first statement of a REPEATABLE READ transaction, before what that statement asks is looked at.
+        const settings = this.#source.localSettings ?? ''
+        const said = await connection.run(`begin isolation level read committed read only${settings}; ${first}`, [], false)
+        const [row] = resultOf<Row>(said).rows
+        if (!row || !judge(row)) {
+          await transaction.rollback()
+          return undefined
+        }
+        await connection.run(`commit and chain; set transaction isolation level repeatable read${settings}`, [], false)
+        const value = await this.#current.run(transaction, () => work(transaction))
+        await transaction.commit()
+        return { value }
+      } catch (error) {
+        await transaction.rollback()
+        throw error
+      }
+    })
+  }
+
   /** Gives a connection to `work` in its turn, also while closing: for the upkeep that an adapter does itself. */
   between(work: (connection: Connection) => Promise<void>): Promise<void> {
     return this.#turnstile.pass(() => this.#lend(work))
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#turnstile.empty().then(() => this.#source.close())
+    this.#closing ??= this.#close()
     return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#turnstile.empty()
+    await Promise.all([this.#source.close(), ...this.#followers.map((follower) => follower.close())])
   }
 
   async #begin(connection: Connection, { isolation = 'read committed', readOnly = false }: TransactionOptions): Promise<void> {

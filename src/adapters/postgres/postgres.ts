@@ -1,5 +1,5 @@
 import type pg from 'pg'
-import { type Database, UsageError } from '../../index.ts'
+import { type Database, UsageError, type WhenBehind } from '../../index.ts'
 import type { Connection } from './connection.ts'
 import { failureOf } from './failure.ts'
 import { importPeer } from './peer.ts'
@@ -29,6 +29,16 @@ export interface PostgresOptions {
   readonly applicationName?: string
 }
 
+/** A primary and the replicas that follow it. */
+export interface ReplicatedOptions extends PostgresOptions {
+  /** Where commands, workers and everything else that writes goes, and queries that no replica may answer. */
+  readonly primary: string
+  /** Where queries are answered, in turn. One that is down, or is not a replica of this primary, is left out and asked again later. */
+  readonly replicas: readonly string[]
+  /** What a query does whose token, `latest` or `maxStalenessMs` no replica has reached. Default `primary`: asks the primary at once. */
+  readonly whenBehind?: WhenBehind
+}
+
 /**
  * A PostgreSQL server (15 or newer) through the package `pg`, which has to be installed. Connects when it is first used, and needs at most
  * `poolSize` connections.
@@ -36,18 +46,36 @@ export interface PostgresOptions {
  * @example
  * const database = postgres('postgres://localhost/shop', { poolSize: 20 })
  */
-export function postgres(url: string, options: PostgresOptions = {}): Database {
+export function postgres(url: string, options?: PostgresOptions): Database
+/**
+ * The same with replicas (hot standbys that stream from the primary): queries read from them, everything else happens on the primary. A token holds
+ * on a replica as it does on the primary. Each server gets at most `poolSize` connections.
+ *
+ * @example
+ * const database = postgres({ primary: 'postgres://db1/shop', replicas: ['postgres://db2/shop', 'postgres://db3/shop'] })
+ */
+export function postgres(options: ReplicatedOptions): Database
+export function postgres(server: string | ReplicatedOptions, options: PostgresOptions = {}): Database {
+  if (typeof server === 'string') return openServer(server, options)
+  const { primary, replicas, whenBehind = 'primary', ...shared } = server
+  if (!['primary', 'wait', 'fail'].includes(whenBehind))
+    throw new UsageError(`postgres(): "whenBehind" is 'primary', 'wait' or 'fail', not ${JSON.stringify(whenBehind)}`)
+  if (new Set([primary, ...replicas]).size <= replicas.length) {
+    throw new UsageError('postgres(): a server is named twice among "primary" and "replicas"')
+  }
+  if (replicas.length === 0) return openServer(primary, shared)
+  return openServer(primary, shared, { each: replicas.map((url) => openServer(url, shared)), whenBehind })
+}
+
+function openServer(url: string, options: PostgresOptions, replicas?: ConstructorParameters<typeof PooledDatabase>[2]): PooledDatabase {
   const { poolSize = 10, prepare = true } = options
   if (!prepare && options.searchPath !== undefined) {
     throw new UsageError('postgres(): behind a pooler ("prepare: false") "searchPath" cannot be kept; set it for the role or the database')
   }
   if (!Number.isInteger(poolSize) || poolSize < 1)
     throw new UsageError(`postgres(): "poolSize" must be a whole number from 1, not ${poolSize}`)
-  return new PooledDatabase(new ServerPool(url, options), {
-    description: describe(url),
-    connections: poolSize,
-    survivesPowerLoss: true,
-  })
+  const traits = { description: describe(url), connections: poolSize, survivesPowerLoss: true }
+  return new PooledDatabase(new ServerPool(url, options), traits, replicas)
 }
 
 class ServerPool implements ConnectionSource {

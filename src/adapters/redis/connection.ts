@@ -14,26 +14,47 @@ export interface RedisClient {
   readonly isOpen: boolean
   connect(): Promise<unknown>
   close(): Promise<unknown>
+  destroy?(): void
   evalSha(sha: string, options: Call): Promise<unknown>
   eval(script: string, options: Call): Promise<unknown>
   hmGet(key: string, fields: string[]): Promise<readonly (string | null)[]>
   info?(section?: string): Promise<unknown>
+  configGet?(name: string): Promise<Readonly<Record<string, string>>>
   on(event: string, listener: (...args: unknown[]) => void): unknown
 }
+
+/** How a connection is kept. */
+export interface ConnectionOptions {
+  /** Whether the client was opened here, and is closed here. */
+  readonly isOurs: boolean
+  readonly description: string
+  /** How long the server may be silent while it owes an answer. */
+  readonly answerTimeoutMs: number
+}
+
+/** What a server takes as one value when it does not say. */
+const valueBytesMax = 512 * 1024 * 1024
 
 /** Scripts on a server that keeps what it is given. Opens the connection when it is first used, and again after it broke. */
 export class RedisConnection<C extends RedisClient> {
   readonly #open: () => Promise<C>
-  readonly #isOurs: boolean
+  readonly #options: ConnectionOptions
   readonly #description: string
   #client: Promise<C> | undefined
   /** Of the client, once it is open and its server has been looked at. */
   #ready: C | undefined
   #closed = false
+  /** Answers that are owed. */
+  #owed = 0
+  /** When the last answer came, or when the first was owed. */
+  #heardAt = 0
+  #watch: ReturnType<typeof setInterval> | undefined
+  /** The largest value that the server takes. */
+  valueBytesMax = valueBytesMax
 
-  constructor(open: () => Promise<C>, options: { readonly isOurs: boolean; readonly description: string }) {
+  constructor(open: () => Promise<C>, options: ConnectionOptions) {
     this.#open = open
-    this.#isOurs = options.isOurs
+    this.#options = options
     this.#description = options.description
   }
 
@@ -46,7 +67,7 @@ export class RedisConnection<C extends RedisClient> {
       throw failureOf(error, this.#description, 'connect')
     })
     const client = await this.#client
-    await this.#inspect(client)
+    await this.#answered(this.#inspect(client))
     this.#ready = client
     return client
   }
@@ -56,11 +77,11 @@ export class RedisConnection<C extends RedisClient> {
     const client = this.#ready ?? (await this.client())
     const call = { keys, arguments: values }
     try {
-      return await client.evalSha(script.sha, call)
+      return await this.#answered(client.evalSha(script.sha, call))
     } catch (error) {
       if (!(error instanceof Error && error.message.startsWith('NOSCRIPT'))) throw failureOf(error, this.#description, during)
     }
-    return client.eval(script.text, call).catch((error: unknown) => {
+    return this.#answered(client.eval(script.text, call)).catch((error: unknown) => {
       throw failureOf(error, this.#description, during)
     })
   }
@@ -69,7 +90,7 @@ export class RedisConnection<C extends RedisClient> {
   async fields(key: string, names: string[]): Promise<readonly (string | null)[]> {
     const client = this.#ready ?? (await this.client())
     try {
-      return await client.hmGet(key, names)
+      return await this.#answered(client.hmGet(key, names))
     } catch (error) {
       throw failureOf(error, this.#description, 'statement')
     }
@@ -80,7 +101,43 @@ export class RedisConnection<C extends RedisClient> {
     this.#ready = undefined
     const client = this.#client
     this.#client = undefined
-    if (client && this.#isOurs) await client.then((open) => (open.isOpen ? open.close() : undefined)).catch(() => {})
+    if (client && this.#options.isOurs) await client.then((open) => this.#closeOurs(open)).catch(() => {})
+  }
+
+  /** Waits for answers that are owed, but not for those that will never come. */
+  async #closeOurs(client: C): Promise<void> {
+    if (!client.isOpen) return
+    const patience = setTimeout(() => client.destroy?.(), this.#options.answerTimeoutMs)
+    await client.close().finally(() => clearTimeout(patience))
+  }
+
+  /**
+   * Behind a connection that is half open no answer ever comes, and what is sent meanwhile keeps the socket's own timeout from running out. A client of ours
+   * is given up then, which fails everything that waits for it; the next call opens another.
+   */
+  async #answered<T>(answer: Promise<T>): Promise<T> {
+    if (!this.#options.isOurs) return await answer
+    if (this.#owed++ === 0) this.#heardAt = performance.now()
+    this.#watch ??= setInterval(() => this.#look(), Math.min(1_000, this.#options.answerTimeoutMs / 2)).unref()
+    try {
+      return await answer
+    } finally {
+      this.#owed--
+      this.#heardAt = performance.now()
+    }
+  }
+
+  #look(): void {
+    if (this.#owed === 0) {
+      clearInterval(this.#watch)
+      this.#watch = undefined
+      return
+    }
+    if (performance.now() - this.#heardAt < this.#options.answerTimeoutMs) return
+    const client = this.#client
+    this.#client = undefined
+    this.#ready = undefined
+    void client?.then((silent) => silent.isOpen && silent.destroy?.()).catch(() => undefined)
   }
 
   async #connect(): Promise<C> {
@@ -98,6 +155,8 @@ export class RedisConnection<C extends RedisClient> {
   /** A server that drops keys when memory runs short would leave a read model with holes that nothing shows. */
   async #inspect(client: C): Promise<void> {
     if (!client.info) return
+    const config = await client.configGet?.('proto-max-bulk-len').catch(() => undefined)
+    this.valueBytesMax = Number(config?.['proto-max-bulk-len'] ?? valueBytesMax)
     const info = await client.info('memory').catch((error: unknown) => {
       throw failureOf(error, this.#description, 'connect')
     })
@@ -113,16 +172,18 @@ export class RedisConnection<C extends RedisClient> {
 }
 
 /** A client of our own: it gives up at once what cannot be sent, and notices a connection that is half open. */
-export async function openClient(url: string): Promise<RedisClientType> {
+export async function openClient(url: string, answerTimeoutMs: number): Promise<RedisClientType> {
   const { createClient } = await importPeer('redis', 'redis()', () => import('redis'))
   let wasOpen = false
   const client = createClient({
     url,
     disableOfflineQueue: true,
     pingInterval: 5_000,
+    // A timer for each command, until it is on its way, would cost a third as much as the command; a server that is silent is noticed above.
+    commandOptions: { timeout: 0 },
     socket: {
       connectTimeout: 10_000,
-      socketTimeout: 15_000,
+      socketTimeout: answerTimeoutMs * 1.5,
       reconnectStrategy: (retries, cause) => (wasOpen ? Math.min(20 * 2 ** retries, 1_000) : cause),
     },
   })

@@ -5,4 +5,5 @@
  */
 
 export type { RedisClient } from './connection.ts'
-export { type RedisOptions, type RedisStore, redis } from './redis.ts'
+export type { RedisKeys } from './keys.ts'
+export { type RedisNative, type RedisOptions, type RedisStore, redis } from './redis.ts'

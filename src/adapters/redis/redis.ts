@@ -7,6 +7,7 @@ import {
   type RangeRequest,
   type RangeRow,
   type RowChange,
+  refusedRow,
   type Seen,
   type Store,
   type StoredModel,
@@ -24,12 +25,23 @@ import { checkpointText, lowestOf, parseState, rowText, storedRow } from './text
 export interface RedisOptions {
   /** What all keys begin with. Default `headwater:`. */
   readonly prefix?: string
+  /** How long the server may be silent while it owes an answer, after which the connection is given up. For connections that the store opens. Default 10,000. */
+  readonly answerTimeoutMs?: number
+}
+
+/** The rows of a read model as Redis has them, for what `find` does not offer: to be read only, and at whatever moment they are. */
+export interface RedisNative<C extends RedisClient = RedisClient> {
+  readonly client: C
+  /** Under which keys they are: a row is in the hash `rows`, as `<position>:<version>:<JSON>`. */
+  readonly keys: RedisKeys
 }
 
 /** Read models in Redis. Several owners at once are safe: each batch is one step of the server, or parts of which the last moves the checkpoint. */
 export interface RedisStore<C extends RedisClient = RedisClient> extends Store {
   /** The client itself, open. Rows are in the hash `<prefix>{<owner>:<name>:<version>}:rows`, each as `<position>:<version>:<JSON>`. */
   readonly native: () => Promise<C>
+  /** What a reader of a version hands out. */
+  nativeOf(model: StoredModel): Promise<RedisNative<C>>
   /** Closes the client if the store opened it. */
   close(): Promise<void>
 }
@@ -45,12 +57,15 @@ const format = '1'
  */
 export function redis(url: string, options?: RedisOptions): RedisStore<RedisClientType>
 export function redis<C extends RedisClient>(client: C, options?: RedisOptions): RedisStore<C>
-export function redis(urlOrClient: string | RedisClient, { prefix = 'headwater:' }: RedisOptions = {}): RedisStore {
+export function redis(
+  urlOrClient: string | RedisClient,
+  { prefix = 'headwater:', answerTimeoutMs = 10_000 }: RedisOptions = {},
+): RedisStore {
   if (/[{}]/.test(prefix)) throw new UsageError('redis(): "prefix" must not hold braces, which decide where a cluster keeps a key')
   const isOurs = typeof urlOrClient === 'string'
   const description = isOurs ? describe(urlOrClient) : 'redis'
-  const open = async (): Promise<RedisClient> => (isOurs ? openClient(urlOrClient) : urlOrClient)
-  return new ScriptedStore(new RedisConnection(open, { isOurs, description }), description, prefix)
+  const open = async (): Promise<RedisClient> => (isOurs ? openClient(urlOrClient, answerTimeoutMs) : urlOrClient)
+  return new ScriptedStore(new RedisConnection(open, { isOurs, description, answerTimeoutMs }), description, prefix)
 }
 
 type Texts = readonly (string | null)[]
@@ -99,8 +114,9 @@ class ScriptedStore implements RedisStore {
     return { ...this.#wholeOf(state), rows: found }
   }
 
-  async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'lost'> {
-    if (batch.from && batch.to.position < batch.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
+  async apply(model: StoredModel, given: Batch): Promise<'applied' | 'parked' | 'lost'> {
+    if (given.from && given.to.position < given.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
+    const batch = await this.#held(given)
     const keys = this.#keysOf(model)
     const parts = partsOf(batch.rows)
     const [begin = [], ...middle] = parts.slice(0, -1)
@@ -112,7 +128,15 @@ class ScriptedStore implements RedisStore {
       const outcomes = await Promise.all(middle.map((part) => this.#write(keys, batch, part, { incarnation, isLast: false })))
       if (outcomes.includes('')) return 'lost'
     }
-    return (await this.#write(keys, batch, parts.at(-1) ?? [], { incarnation, isLast: true })) === '' ? 'lost' : 'applied'
+    return (await this.#write(keys, batch, parts.at(-1) ?? [], { incarnation, isLast: true })) === ''
+      ? 'lost'
+      : batch === given
+        ? 'applied'
+        : 'parked'
+  }
+
+  async nativeOf(model: StoredModel): Promise<RedisNative> {
+    return { client: await this.#connection.client(), keys: this.#keysOf(model) }
   }
 
   async drop(model: StoredModel): Promise<void> {
@@ -137,6 +161,20 @@ class ScriptedStore implements RedisStore {
 
   async close(): Promise<void> {
     await this.#connection.close()
+  }
+
+  /** A row that is more than the server takes as one value would break the connection, again and again: its key is parked instead. */
+  async #held(batch: Batch): Promise<Batch> {
+    await this.#connection.client()
+    const max = this.#connection.valueBytesMax - overhead
+    const isRefused = ({ row }: RowChange) => row !== null && row.length > max / 3 && Buffer.byteLength(row) > max
+    const refused = batch.rows.filter(isRefused).map((change) => {
+      const bytes = Buffer.byteLength(change.row ?? '')
+      return refusedRow(batch, change, `the row cannot be a value in Redis: it takes ${bytes} bytes of the ${max} that there are`)
+    })
+    if (refused.length === 0) return batch
+    const parked = batch.park.filter(({ key }) => !refused.some((each) => each.key === key))
+    return { ...batch, rows: batch.rows.filter((change) => !isRefused(change)), park: [...parked, ...refused] }
   }
 
   /** Answers the incarnation that was written to; empty: the batch is lost. */
@@ -188,6 +226,8 @@ class ScriptedStore implements RedisStore {
 
 const nothing: Whole = { checkpoint: null, parked: 0 }
 const statesMax = 100
+/** What a value holds beside the row. */
+const overhead = 1024
 
 function storedRows(keys: readonly string[], texts: Texts, reasons: Texts): readonly StoredRow[] {
   const rows: StoredRow[] = []
