@@ -1,14 +1,17 @@
-/** A process that appends at random, from a seed, through several writers at once, and prints each append that was acknowledged. */
+/**
+ * A process that appends at random, from a seed, through several writers at once, and prints each append that was acknowledged, and each that was
+ * rolled back with the transaction it was part of.
+ */
 import { randomUUID } from 'node:crypto'
 import { silentLog, systemClock } from 'headwater'
 import { postgres } from 'headwater/postgres'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as { url: string; schema: string; generation: string; seed: number; rounds: number }
-const { databaseLog } = (await import(
-  new URL('../../../dist/log/database-log.js', import.meta.url).href
-)) as typeof import('../../src/log/database-log.ts')
-const database = postgres(options.url, { poolSize: 3 })
-const log = databaseLog({
+const dist = async <T>(file: string) => (await import(new URL(`../../../dist/${file}`, import.meta.url).href)) as T
+const { databaseLog } = await dist<typeof import('../../src/log/database-log.ts')>('log/database-log.js')
+const { stageAppend, takeStaged } = await dist<typeof import('../../src/log/stage-append.ts')>('log/stage-append.js')
+const database = postgres(options.url, { poolSize: 5 })
+const runtime = {
   database,
   schema: options.schema,
   clock: systemClock,
@@ -16,7 +19,8 @@ const log = databaseLog({
   generation: () => options.generation,
   renewGeneration: () => Promise.reject(new Error('the generation changed')),
   onLost: () => {},
-})
+}
+const log = databaseLog(runtime)
 
 let state = options.seed
 function random(below: number): number {
@@ -34,7 +38,32 @@ function batch(size: number, request: string) {
   }))
 }
 
+function tell(outcome: { readonly status: string; readonly position?: number }, events: readonly { readonly id: string }[]): void {
+  process.stdout.write(`${JSON.stringify({ status: outcome.status, ids: events.map(({ id }) => id), position: outcome.position ?? 0 })}\n`)
+}
+
+class Undone extends Error {}
+
+/** As a command over tables that emits events: they are appended by the commit of its transaction, or not at all. */
+async function roundWithin(): Promise<void> {
+  const events = batch(1 + random(4), randomUUID())
+  const undone = random(2) === 0
+  let staged = ''
+  try {
+    await database.transaction(async (transaction) => {
+      const request = { streams: [{ aggregate: 'within', stream: `s${random(4)}`, expected: 'any' as const, events }] }
+      staged = await stageAppend(runtime, transaction, request)
+      if (undone) throw new Undone()
+    })
+  } catch (error) {
+    if (!(error instanceof Undone)) throw error
+    return tell({ status: 'rolled back' }, events)
+  }
+  tell((await takeStaged(database, options.schema, staged)) ?? { status: 'not there' }, events)
+}
+
 async function round(): Promise<void> {
+  if (random(6) === 0) return await roundWithin()
   const stream = `s${random(12)}`
   const request = randomUUID()
   const { version } = await log.readStream('thing', stream)
@@ -46,9 +75,7 @@ async function round(): Promise<void> {
     streams: [{ aggregate: 'thing', stream, expected, events }, ...more],
     ...(random(2) === 0 && { answer: { command: 'write', key: request, inputHash: 'h', result: 1 } }),
   })
-  process.stdout.write(
-    `${JSON.stringify({ status: outcome.status, ids: all.map(({ id }) => id), position: 'position' in outcome ? outcome.position : 0 })}\n`,
-  )
+  tell(outcome, all)
 }
 
 await Promise.all(
