@@ -43,12 +43,16 @@ const deposit = account.command('deposit', {
 export const commands = { open, deposit }
 
 /**
- * A row for each account.
+ * A row for each account. `foldMs`: how long the handler of an event keeps the process busy.
  * @param {string} name
- * @param {{ update?: 'sync' | 'async', version?: number }} [options]
+ * @param {{ update?: 'sync' | 'async', version?: number, store?: unknown, foldMs?: number }} [options]
  */
-export function balances(name, options = {}) {
-  const fold = (/** @type {any} */ row, /** @type {any} */ { data }) => evolved(row ?? { balance: 0, events: 0 }, data)
+export function balances(name, { foldMs = 0, ...options } = {}) {
+  const fold = (/** @type {any} */ row, /** @type {any} */ { data }) => {
+    const end = foldMs > 0 ? performance.now() + foldMs : 0
+    while (performance.now() < end);
+    return evolved(row ?? { balance: 0, events: 0 }, data)
+  }
   return projection(name, {
     from: [account],
     row: z.object({ balance: z.int(), events: z.int() }),

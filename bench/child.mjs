@@ -6,9 +6,11 @@ import { fileURLToPath } from 'node:url'
  * @param {import('./database.mjs').Workplace} place
  * @param {string} file
  * @param {readonly string[]} args
+ * @param {readonly string[]} execArgv
+ * @param {Readonly<Record<string, string>>} env
  */
-export async function startChild(place, file, args, execArgv = process.execArgv) {
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), [...args], { execArgv: [...execArgv] })
+export async function startChild(place, file, args, execArgv = process.execArgv, env = {}) {
+  const child = fork(fileURLToPath(new URL(file, import.meta.url)), [...args], { execArgv: [...execArgv], env: { ...process.env, ...env } })
   place.onClose(async () => child.kill())
   /** @type {Set<(error: Error) => void>} */
   const waiting = new Set()
@@ -32,6 +34,7 @@ export async function startChild(place, file, args, execArgv = process.execArgv)
       child.send(/** @type {any} */ (message))
       return await answer
     },
-    kill: () => child.kill(),
+    /** @param {NodeJS.Signals} [signal] */
+    kill: (signal) => child.kill(signal),
   }
 }

@@ -17,30 +17,47 @@ export async function foldByHand(pool, source, schema) {
   const [reader, writer] = await Promise.all([pool.connect(), pool.connect()])
   try {
     await writer.query(`set enable_seqscan = off`)
-    const read = (/** @type {number} */ after) =>
-      prepared(reader, `select position, stream, type, data from ${source} where position > $1 order by position limit ${batchSize}`, [
-        after,
-      ])
-    let position = 0
-    for (let next = read(0); ; ) {
-      const { rows: events } = await next
-      if (events.length === 0) return
-      const was = position
-      position = Number(events[events.length - 1].position)
-      next = read(position)
-      await writeBatch(writer, schema, events, was, position)
-    }
+    await eachBatch(reader, source, (events, was, position) => writeBatch(writer, schema, events, was, position))
   } finally {
     reader.release(true)
     writer.release(true)
   }
 }
 
+/**
+ * Batches of the events, the next one read while `work` is busy with this one.
+ * @param {import('pg').ClientBase} reader
+ * @param {string} source the table of events
+ * @param {(events: readonly any[], was: number, position: number) => Promise<void>} work
+ */
+export async function eachBatch(reader, source, work) {
+  const read = (/** @type {number} */ after) =>
+    prepared(reader, `select position, stream, type, data from ${source} where position > $1 order by position limit ${batchSize}`, [after])
+  let position = 0
+  for (let next = read(0); ; ) {
+    const { rows: events } = await next
+    if (events.length === 0) return
+    const was = position
+    position = Number(events[events.length - 1].position)
+    next = read(position)
+    await work(events, was, position)
+  }
+}
+
+/**
+ * The rows after the events.
+ * @param {ReadonlyMap<string, any>} rows @param {readonly any[]} events
+ */
+export function folded(rows, events) {
+  const balances = new Map(rows)
+  for (const { stream, data } of events) balances.set(stream, evolved(balances.get(stream) ?? { balance: 0, events: 0 }, data))
+  return balances
+}
+
 async function writeBatch(writer, schema, events, was, position) {
   const keys = [...new Set(events.map(({ stream }) => stream))]
   const { rows } = await prepared(writer, `select key, row from ${schema}.balances where key = any ($1::text[])`, [keys])
-  const balances = new Map(rows.map(({ key, row }) => [key, row]))
-  for (const { stream, data } of events) balances.set(stream, evolved(balances.get(stream) ?? { balance: 0, events: 0 }, data))
+  const balances = folded(new Map(rows.map(({ key, row }) => [key, row])), events)
   await writer.query('begin')
   await prepared(
     writer,

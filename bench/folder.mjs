@@ -12,7 +12,7 @@ const app = headwater({
   database: postgres(url, { applicationName: 'headwater bench folder' }),
   schema,
   commands,
-  readModels: Object.fromEntries(names.map((name) => [name, balances(name)])),
+  readModels: Object.fromEntries(names.map((name) => [name, balances(name, { foldMs: Number(process.env.FOLD_MS ?? 0) })])),
   log: consoleLog({ minimum: 'error' }),
 })
 

@@ -6,9 +6,10 @@ import { startApplication } from './application.mjs'
  * @param {import('./database.mjs').Workplace} place
  * @param {string} schema
  * @param {readonly string[]} names
+ * @param {() => object} [options] of each read model
  */
-export async function registerLive(place, schema, names) {
-  const readModels = Object.fromEntries(names.map((name) => [name, balances(name)]))
+export async function registerLive(place, schema, names, options = () => ({})) {
+  const readModels = Object.fromEntries(names.map((name) => [name, balances(name, options())]))
   const app = await startApplication(place, { schema, commands, readModels })
   await app.settle()
   await app.stop()
@@ -19,10 +20,11 @@ export async function registerLive(place, schema, names) {
  * @param {import('./database.mjs').Workplace} place
  * @param {string} schema
  * @param {string} name
+ * @param {object} [options] of the read model
  */
-export async function catchUp(place, schema, name) {
+export async function catchUp(place, schema, name, options = {}) {
   const began = performance.now()
-  const app = await startApplication(place, { schema, commands, readModels: { [name]: balances(name) } })
+  const app = await startApplication(place, { schema, commands, readModels: { [name]: balances(name, options) } })
   await app.settle()
   const took = performance.now() - began
   await app.stop()

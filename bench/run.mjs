@@ -1,5 +1,6 @@
 import { cpus } from 'node:os'
 import { parseArgs } from 'node:util'
+import * as apart from './cases/apart.mjs'
 import * as append from './cases/append.mjs'
 import * as asyncDrain from './cases/async-drain.mjs'
 import * as captureCost from './cases/capture-cost.mjs'
@@ -9,6 +10,7 @@ import * as decide from './cases/decide.mjs'
 import * as fanOut from './cases/fan-out.mjs'
 import * as growth from './cases/growth.mjs'
 import * as homeTimeline from './cases/home-timeline.mjs'
+import * as hotPage from './cases/hot-page.mjs'
 import * as maintainVsRefresh from './cases/maintain-vs-refresh.mjs'
 import * as manyProcesses from './cases/many-processes.mjs'
 import * as memory from './cases/memory.mjs'
@@ -17,7 +19,11 @@ import * as pgliteAppend from './cases/pglite-append.mjs'
 import * as projectionVisible from './cases/projection-visible.mjs'
 import * as queryOverhead from './cases/query-overhead.mjs'
 import * as rebuild from './cases/rebuild.mjs'
+import * as splitting from './cases/splitting.mjs'
+import * as storeCatchUp from './cases/store-catch-up.mjs'
+import * as storeVisible from './cases/store-visible.mjs'
 import * as syncProjection from './cases/sync-projection.mjs'
+import * as takeover from './cases/takeover.mjs'
 import * as tenModels from './cases/ten-models.mjs'
 import * as writeToVisible from './cases/write-to-visible.mjs'
 import { Workplace } from './database.mjs'
@@ -54,6 +60,13 @@ const benchmarks = [
   syncProjection,
   pgliteAppend,
   memory,
+  // stores and processes
+  storeCatchUp,
+  storeVisible,
+  hotPage,
+  apart,
+  takeover,
+  splitting,
 ]
 
 const { values, positionals } = parseArgs({

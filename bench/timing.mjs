@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto'
+
 /** Clients, clocks and what is made of their figures. */
 
 /** @param {readonly number[]} values @param {number} share from 0 to 1 */
@@ -107,4 +109,23 @@ export function paced(perSecond, request) {
       return sent
     },
   }
+}
+
+/**
+ * One write after the other, each looked for without pause. What has not come after a while counts as that.
+ * @param {{ readonly write: (id: string) => Promise<unknown>, readonly sees: (id: string, events: number) => Promise<boolean> }} side
+ * @param {number} count @param {number} mostMs for all of them @param {number} givenUpMs for one
+ */
+export async function probes(side, count, mostMs, givenUpMs = mostMs) {
+  const times = []
+  const end = performance.now() + mostMs
+  for (let i = 0; i < count && performance.now() < end; i++) {
+    const id = randomUUID()
+    await side.write(id)
+    const committed = performance.now()
+    while (!(await side.sees(id, 1))) if (performance.now() - committed > givenUpMs) break
+    times.push(performance.now() - committed)
+    await sleep(10 + Math.random() * 20)
+  }
+  return times
 }

@@ -5,7 +5,7 @@ import { startApplication } from '../application.mjs'
 import { prepared } from '../database.mjs'
 import { openEmmett } from '../peers/emmett.mjs'
 import { ownSignals } from '../peers/own-signals.mjs'
-import { interleave, median, paced, percentile, sleep } from '../timing.mjs'
+import { interleave, median, paced, percentile, probes, sleep } from '../timing.mjs'
 
 export const name = 'projection-visible'
 export const title = 'from the answer of a command to the row another connection sees, async projection'
@@ -86,19 +86,4 @@ async function openPeer(place) {
     write: (id) => emmett.execute(id, 'MoneyDeposited'),
     sees: async (id, events) => (await prepared(emmett.pool, select, [`account-${id}`, events])).rowCount === 1,
   }
-}
-
-/** One write after the other, each looked for without pause. What has not come after a while counts as that. */
-async function probes(side, count, mostMs, givenUpMs = mostMs) {
-  const times = []
-  const end = performance.now() + mostMs
-  for (let i = 0; i < count && performance.now() < end; i++) {
-    const id = randomUUID()
-    await side.write(id)
-    const committed = performance.now()
-    while (!(await side.sees(id, 1))) if (performance.now() - committed > givenUpMs) break
-    times.push(performance.now() - committed)
-    await sleep(10 + Math.random() * 20)
-  }
-  return times
 }
