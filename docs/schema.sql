@@ -413,10 +413,10 @@ begin
 end $$;
 
 --
--- Name: load_streams(text[], integer[], integer); Type: FUNCTION; Schema: headwater; Owner: -
+-- Name: load_streams(text[], integer[], integer, boolean); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
-CREATE FUNCTION headwater.load_streams(names text[], after integer[], at_most integer) RETURNS TABLE(entry integer, version integer, "position" bigint, id uuid, type text, schema_version smallint, data json, metadata json, "time" timestamp with time zone)
+CREATE FUNCTION headwater.load_streams(names text[], after integer[], at_most integer, whole boolean) RETURNS TABLE(entry integer, version integer, "position" bigint, id uuid, type text, schema_version smallint, data json, metadata json, "time" timestamp with time zone)
     LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET plan_cache_mode TO 'force_generic_plan'
@@ -430,7 +430,8 @@ begin
   return query
   select s.n::integer,
     coalesce(e.version, case when s.after > 0 then (select l.version from "headwater".event l where l.stream = s.name order by l.version desc limit 1) end, 0),
-    e.position, e.id, e.type, e.schema_version, e.data, e.metadata, e.time
+    e.position, case when whole then e.id end, e.type, e.schema_version, e.data, case when whole then e.metadata end,
+    case when whole then e.time end
   from unnest(names, after) with ordinality s(name, after, n)
   left join lateral (
     select l.version, l.position, l.id, l.type, l.schema_version, l.data, l.metadata, l.time from "headwater".event l

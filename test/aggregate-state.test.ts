@@ -124,9 +124,9 @@ for (const target of databases)
       const reads: number[] = []
       const process = place.process({
         eventLog: (log) => ({
-          readStream: (name, stream, after = 0) => {
+          readState: (name, stream, after = 0) => {
             reads.push(after)
-            return log.readStream(name, stream, after)
+            return log.readState(name, stream, after)
           },
         }),
       })

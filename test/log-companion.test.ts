@@ -56,11 +56,12 @@ for (const target of databases) {
     function companion(...parts: readonly (CompanionPart | Error)[]): AppendCompanion {
       let next = 0
       return {
+        oneByOne: true,
         prepare: async (requests) => ({
           projections: [projection],
           parts: requests.map(() => parts[next++] ?? { rows: [], needs: [] }),
+          settled: (outcomes, left) => void settled.push({ outcomes, left }),
         }),
-        settled: (outcomes, left) => void settled.push({ outcomes, left }),
       }
     }
 
@@ -157,7 +158,7 @@ for (const target of databases) {
     })
 
     test('when preparing fails, the whole group does, and nothing is appended', async () => {
-      const broken: AppendCompanion = { prepare: () => Promise.reject(new Error('no rows')), settled: () => {} }
+      const broken: AppendCompanion = { oneByOne: true, prepare: () => Promise.reject(new Error('no rows')) }
       await expect(place.log({ companion: broken }).append(to('a'))).rejects.toThrow('no rows')
       expect(await place.log().head()).toEqual({ position: 0, eventId: null })
     })
@@ -204,11 +205,12 @@ for (const target of databases) {
     test('several projections: each has its own rows', async () => {
       const second = await makeProjection('others')
       const both: AppendCompanion = {
+        oneByOne: true,
         prepare: async () => ({
           projections: [projection, second],
           parts: [{ rows: [row('k', 0, { n: 1 }), row('k', 0, { n: 2 }, { projection: second, event: 1 })], needs: [] }],
+          settled: () => {},
         }),
-        settled: () => {},
       }
       await place.log({ companion: both }).append(to('a', 0, 2))
       expect(await rows()).toMatchObject([{ row: { n: 1 }, position: 1 }])

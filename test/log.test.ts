@@ -19,6 +19,44 @@ for (const target of databases) {
       for (const { name, run } of logContract(async () => place.log())) test(name, run)
     })
 
+    // PGlite has one connection, and so one lane.
+    describe.skipIf(target.name === 'pglite')('with two groups under way', () => {
+      const twoLanes = { allowed: () => 2 }
+      for (const { name, run } of logContract(async () => place.log({ lanes: twoLanes }))) test(name, run)
+
+      test('a hundred writers on a few streams: each is answered what happened, and nothing is lost', async () => {
+        const log = place.log({ lanes: twoLanes })
+        const streams = Array.from({ length: 40 }, (): string => randomUUID())
+        const appended = new Map(streams.map((stream) => [stream, 0]))
+        let [conflicts, underway, most] = [0, 0, 0]
+        const watched: typeof place.database = {
+          ...place.database,
+          query: (...call) => {
+            most = Math.max(most, ++underway)
+            return place.database.query(...call).finally(() => underway--) as never
+          },
+        }
+        const wide = place.log({ lanes: twoLanes, database: watched })
+        const writer = async (n: number) => {
+          for (let i = 0; i < 30; i++) {
+            const stream = streams[(n * 7 + i * 13) % streams.length] ?? ''
+            const version = i % 3 === 0 ? (appended.get(stream) ?? 0) : 'any'
+            const outcome = await wide.append(to(stream, version, 1 + (i % 2)))
+            if (outcome.status === 'appended') appended.set(stream, (appended.get(stream) ?? 0) + 1 + (i % 2))
+            else conflicts++
+          }
+        }
+        await Promise.all(Array.from({ length: 100 }, (_, n) => writer(n)))
+        expect(most).toBe(2)
+        expect(conflicts).toBeGreaterThan(0)
+        for (const stream of streams) {
+          const { events, version } = await log.readStream('thing', stream)
+          expect(version).toBe(appended.get(stream))
+          expect(events.map((each) => each.version)).toEqual(events.map((_, i) => i + 1))
+        }
+      })
+    })
+
     describe('groups', () => {
       /** How many statements carry requests that arrive together. */
       async function statementsFor(requests: readonly AppendRequest[]): Promise<number> {

@@ -75,6 +75,7 @@ describe.skipIf(skip)('reactions under faults', { timeout: 60_000 }, () => {
       ...log,
       append: async () => Promise.reject(new Error('not here')),
       readStream: async () => ({ events: [], version: 0 }),
+      readState: async () => ({ events: [], version: 0 }),
     }
     return { database, schema, clock: systemClock, log: silentLog, eventLog, send, ...over }
   }

@@ -116,6 +116,7 @@ for (const target of databases) {
           ...log,
           append: async () => Promise.reject(new Error('not here')),
           readStream: async () => ({ events: [], version: 0 }),
+          readState: async () => ({ events: [], version: 0 }),
         },
         send,
       }

@@ -1,5 +1,5 @@
 import { HandlerError, UnknownEventError } from '../errors.ts'
-import type { Event } from '../message/event.ts'
+import type { StateEvent } from '../message/event.ts'
 
 /**
  * How old data becomes new data, a step for each version of a type's schema that is still in the log: the first makes version 2 of version 1. A step states
@@ -29,7 +29,7 @@ export class Upcaster {
    * @throws {UnknownEventError} a type or a newer version that this code does not know
    * @throws {HandlerError} a step that throws or gives a promise
    */
-  read(event: Event): Event {
+  read<E extends StateEvent>(event: E): E {
     const steps = this.#steps.get(event.type)
     if (!steps) throw this.#unknown(event, `${[...this.#steps.keys()].join(', ')}`)
     const newest = steps.length + 1
@@ -40,7 +40,7 @@ export class Upcaster {
     return { ...event, data }
   }
 
-  #step(event: Event, version: number, step: Step | undefined, data: unknown): unknown {
+  #step(event: StateEvent, version: number, step: Step | undefined, data: unknown): unknown {
     let upcast: unknown
     try {
       upcast = step?.(data as never)
@@ -53,13 +53,13 @@ export class Upcaster {
     return upcast
   }
 
-  #failed(event: Event, version: number, what: string, cause: unknown): HandlerError {
+  #failed(event: StateEvent, version: number, what: string, cause: unknown): HandlerError {
     return new HandlerError(`${this.#aggregate}: upcasting ${event.type} of ${event.stream} from schema version ${version}: ${what}`, {
       cause,
     })
   }
 
-  #unknown(event: Event, known: string): UnknownEventError {
+  #unknown(event: StateEvent, known: string): UnknownEventError {
     const { type, schemaVersion, position } = event
     return new UnknownEventError({ type, schemaVersion, position, aggregate: this.#aggregate }, known)
   }

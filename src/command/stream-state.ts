@@ -2,7 +2,7 @@ import { DatabaseUnavailableError, OutcomeUnknownError, UsageError } from '../er
 import { deepFreeze } from '../internal/deep-freeze.ts'
 import type { EventLog } from '../log/log.ts'
 import type { EventModel } from '../message/command.ts'
-import type { Event } from '../message/event.ts'
+import type { StateEvent } from '../message/event.ts'
 import type { CommandRuntime } from './command-runtime.ts'
 import type { Snapshots } from './snapshots.ts'
 import type { HeldState, StateCache } from './state-cache.ts'
@@ -76,7 +76,7 @@ export function keepState({ runtime, model, stream, key }: StreamPlace, held: He
 }
 
 /** The state after stored events. */
-function fold(model: EventModel, state: unknown, events: readonly Event[]): unknown {
+function fold(model: EventModel, state: unknown, events: readonly StateEvent[]): unknown {
   return deepFreeze(events.reduce((folded, event) => model['~evolve'](folded, model['~read'](event)), state))
 }
 
@@ -87,7 +87,7 @@ function beginning(model: EventModel): HeldState {
 async function readOn(place: StreamPlace, base: HeldState): Promise<LoadedState> {
   const { runtime, model, stream } = place
   const { epoch } = runtime.states
-  const slice = await runtime.eventLog.readStream(model.aggregateName, stream, base.version)
+  const slice = await runtime.eventLog.readState(model.aggregateName, stream, base.version)
   if (slice.version < base.version) {
     // The log is shorter than it was: another database answers, or a restored one. No state made from what is gone may decide anything.
     runtime.states.clear()

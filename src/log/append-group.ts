@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { DatabaseError, DatabaseUnavailableError } from '../errors.ts'
 import type { GroupParts } from './append-columns.ts'
 import { type Judgement, outcomesOf, sendAppend } from './append-statement.ts'
-import type { AppendOutcome, CompanionPart } from './log.ts'
+import type { AppendOutcome, CompanionGroup, CompanionPart } from './log.ts'
 import type { LogRuntime } from './log-runtime.ts'
 import type { ReadyAppend } from './ready-append.ts'
 import { settleAppend } from './settle-append.ts'
@@ -46,12 +46,12 @@ async function appendOnce(runtime: LogRuntime, group: readonly ReadyAppend[]): P
   } catch (error) {
     return { ended: group.map(() => errorOf(error)) }
   }
-  const { requests, ended: early, companion } = prepared
+  const { requests, ended: early, companion, settled } = prepared
   const attempt: Attempt & { behind?: readonly number[] } =
     requests.length === 0 ? { ended: [] } : await judge(runtime, requests, companion)
   const judged = attempt.ended[Symbol.iterator]()
   const ended = early.map((end) => end ?? judged.next().value ?? new Error('a request was not judged'))
-  runtime.companion.settled(ended, attempt.behind ?? [])
+  settled(ended, attempt.behind ?? [])
   return { ...attempt, ended }
 }
 
@@ -61,11 +61,13 @@ interface Prepared {
   readonly companion: GroupParts
   /** Of all requests; undefined for those that can be sent. */
   readonly ended: readonly (Ended | undefined)[]
+  readonly settled: CompanionGroup['settled']
 }
 
 /** Folds the sync projections. A request whose fold failed is not sent; nor is one that started from its rows. */
 async function prepare(companion: NonNullable<LogRuntime['companion']>, group: readonly ReadyAppend[]): Promise<Prepared> {
-  const { projections, parts } = await companion.prepare(group.map(({ request }) => request))
+  const prepared = await companion.prepare(group.map(({ request }) => request))
+  const { projections, parts } = prepared
   const ended = parts.map((part) => {
     if (part instanceof Error) return part
     return part.needs.some((need) => parts[need] instanceof Error) ? ({ status: 'stale' } as const) : undefined
@@ -80,6 +82,7 @@ async function prepare(companion: NonNullable<LogRuntime['companion']>, group: r
       parts: sent.map(({ rows, needs }) => ({ rows, needs: needs.map((need) => places.get(need) ?? need) })),
     },
     ended,
+    settled: (outcomes, left) => prepared.settled(outcomes, left),
   }
 }
 

@@ -9,11 +9,14 @@ export interface Waiting {
 const lookMax = 2000
 
 /**
- * Requests in the order of their arrival, taken in groups. No two requests of a group have a stream or a key in common, since each is
- * judged by what is stored; of those that have, the later one waits for a later group, and so do all behind it that touch what it touches.
+ * Requests in the order of their arrival, taken in groups. No two requests of a group, or of groups that are under way at the same time, have a
+ * stream or a key in common, since each is judged by what is stored; of those that have, the later one waits for a later group, and so do all
+ * behind it that touch what it touches.
  */
 export class AppendQueue<T extends Waiting> {
   #waiting: T[] = []
+  /** What groups that are under way touch. */
+  readonly #touched = new Set<string>()
 
   get length(): number {
     return this.#waiting.length
@@ -23,18 +26,21 @@ export class AppendQueue<T extends Waiting> {
     this.#waiting.push(request)
   }
 
-  /** The next group: what came first and what may go with it, up to the limits. Empty only when nothing waits. */
-  take(): readonly T[] {
+  /**
+   * The next group: what came first and what may go with it, up to the limits and `most` requests. Empty only when nothing waits that could go
+   * before a group under way is {@link ended}.
+   */
+  take(most = Number.POSITIVE_INFINITY): readonly T[] {
     const group: T[] = []
     const later: T[] = []
-    const touched = new Set<string>()
+    const touched = new Set(this.#touched)
     let events = 0
     let bytes = 0
     let looked = 0
     for (const request of this.#waiting) {
       const { ready } = request
       const fits = group.length === 0 || (events + weight(ready) <= limits.events && bytes + ready.bytes <= limits.bytes)
-      if (!fits || looked === lookMax) break
+      if (!fits || looked === lookMax || group.length >= most) break
       looked++
       const touches = touchedBy(ready)
       const free = !touches.some((name) => touched.has(name))
@@ -48,7 +54,13 @@ export class AppendQueue<T extends Waiting> {
       bytes += ready.bytes
     }
     this.#waiting = later.concat(this.#waiting.slice(looked))
+    for (const { ready } of group) for (const name of touchedBy(ready)) this.#touched.add(name)
     return group
+  }
+
+  /** A group that was taken is not under way any more. */
+  ended(group: readonly T[]): void {
+    for (const { ready } of group) for (const name of touchedBy(ready)) this.#touched.delete(name)
   }
 }
 

@@ -11,6 +11,7 @@ export function logOn(client: SqlClient, schema: string): EventLog {
   return {
     append: () => Promise.reject(new UsageError('a query cannot append events')),
     readStream: (aggregate, stream, afterVersion = 0) => loader.load(aggregate, stream, afterVersion),
+    readState: (aggregate, stream, afterVersion = 0) => loader.loadState(aggregate, stream, afterVersion),
     read: (options) => readEvents(place, options),
     head: () => readHead(place),
   }

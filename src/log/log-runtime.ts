@@ -1,6 +1,7 @@
 import type { Database } from '../database/database.ts'
 import type { Clock } from '../internal/clock.ts'
 import type { Log } from '../internal/log.ts'
+import type { Lanes } from './lanes.ts'
 import type { AppendCompanion } from './log.ts'
 
 /** What the log needs from the application. */
@@ -18,6 +19,8 @@ export interface LogRuntime {
   readonly onLost: () => void
   /** Sync projections. Default: none. */
   readonly companion?: AppendCompanion | undefined
+  /** How many groups may be under way. Default: one or two, whatever serves better at the moment. */
+  readonly lanes?: Pick<Lanes, 'allowed'>
   /** After each group that appended events: the position of the last of them. A hint for those who tail the log. */
   readonly onAppended?: ((position: number) => void) | undefined
 }

@@ -1,4 +1,4 @@
-import type { Event, EventMetadata } from '../message/event.ts'
+import type { Event, EventMetadata, StateEvent } from '../message/event.ts'
 
 /** What a stream must look like for an append: exactly so many events (0: none), at least one, or anything. */
 export type ExpectedVersion = number | 'no_stream' | 'stream_exists' | 'any'
@@ -64,8 +64,8 @@ export type AppendOutcome =
   | { readonly status: 'duplicate' }
 
 /** Events of one stream, all from a version on. `version` is the stream's own, also when nothing was read. */
-export interface StreamSlice {
-  readonly events: readonly Event[]
+export interface StreamSlice<E extends StateEvent = Event> {
+  readonly events: readonly E[]
   readonly version: number
 }
 
@@ -92,6 +92,8 @@ export interface EventLog {
   append(request: AppendRequest): Promise<AppendOutcome>
   /** The events of a stream after `afterVersion` (0: all). Reads that arrive together go together. */
   readStream(aggregate: string, stream: string, afterVersion?: number): Promise<StreamSlice>
+  /** The same, but of each event only what a state is made of, which is less work on both sides. */
+  readState(aggregate: string, stream: string, afterVersion?: number): Promise<StreamSlice<StateEvent>>
   /** Up to `limit` events after a position, in order; of some types only, through an index. */
   read(options: { readonly after: number; readonly limit: number; readonly types?: readonly string[] }): Promise<readonly Event[]>
   head(): Promise<Head>
@@ -121,16 +123,20 @@ export interface CompanionPart {
   readonly needs: readonly number[]
 }
 
-/**
- * Sync projections as an append sees them; `app/` joins the two. `prepare` runs before a group is sent and gives a part for each request, or
- * the error that fails that request alone.
- */
-export interface AppendCompanion {
-  prepare(requests: readonly AppendRequest[]): Promise<{
-    /** The versions that this process keeps in step: those that stand at the head move with it. */
-    readonly projections: readonly number[]
-    readonly parts: readonly (CompanionPart | Error)[]
-  }>
+/** What sync projections add to a group. */
+export interface CompanionGroup {
+  /** The versions that this process keeps in step: those that stand at the head move with it. */
+  readonly projections: readonly number[]
+  /** For each request its part, or the error that fails that request alone. */
+  readonly parts: readonly (CompanionPart | Error)[]
   /** After the group was judged. `left` are projections that did not stand at the head and have to be caught up. */
   settled(outcomes: readonly (AppendOutcome | Error)[], left: readonly number[]): void
+}
+
+/** Sync projections as an append sees them; `app/` joins the two. */
+export interface AppendCompanion {
+  /** Whether there is something to fold now: then a group goes only after the one before it, whose rows it may start from. */
+  readonly oneByOne: boolean
+  /** Runs before a group is sent. */
+  prepare(requests: readonly AppendRequest[]): Promise<CompanionGroup>
 }

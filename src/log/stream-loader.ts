@@ -1,6 +1,6 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
-import type { Event, EventMetadata } from '../message/event.ts'
+import type { Event, EventMetadata, StateEvent } from '../message/event.ts'
 import type { StreamSlice } from './log.ts'
 import { storedStream } from './stored-stream.ts'
 
@@ -13,6 +13,7 @@ interface Wanted {
   readonly aggregate: string
   readonly stream: string
   readonly after: number
+  readonly whole: boolean
   resolve(slice: StreamSlice): void
   reject(error: unknown): void
 }
@@ -41,7 +42,7 @@ export interface StreamPlace {
 /** Reads streams, many in one statement: what is asked for while others are loaded goes together with the next. */
 export class StreamLoader {
   readonly #place: StreamPlace
-  #wanted: Wanted[] = []
+  readonly #wanted: Wanted[] = []
   #loads = 0
 
   constructor(place: StreamPlace) {
@@ -49,11 +50,20 @@ export class StreamLoader {
   }
 
   /** The events of a stream after a version. A long stream is read in pieces; what is appended meanwhile may be among them. */
-  async load(aggregate: string, stream: string, after: number): Promise<StreamSlice> {
+  load(aggregate: string, stream: string, after: number): Promise<StreamSlice> {
+    return this.#load({ aggregate, stream, whole: true }, after)
+  }
+
+  /** The same, of each event only what a state is made of. */
+  loadState(aggregate: string, stream: string, after: number): Promise<StreamSlice<StateEvent>> {
+    return this.#load({ aggregate, stream, whole: false }, after)
+  }
+
+  async #load(place: Pick<Wanted, 'aggregate' | 'stream' | 'whole'>, after: number): Promise<StreamSlice> {
     const events: Event[] = []
     for (let from = after; ; ) {
       const slice = await new Promise<StreamSlice>((resolve, reject) => {
-        this.#wanted.push({ aggregate, stream, after: from, resolve, reject })
+        this.#wanted.push({ ...place, after: from, resolve, reject })
         this.#begin()
       })
       if (slice.events.length < eventsMax) return { events: [...events, ...slice.events], version: slice.version }
@@ -72,8 +82,7 @@ export class StreamLoader {
     // What is asked for in this turn of the event loop goes together.
     await undefined
     while (this.#wanted.length > 0) {
-      const batch = this.#wanted.slice(0, streamsMax)
-      this.#wanted = this.#wanted.slice(streamsMax)
+      const batch = this.#take()
       try {
         const slices = await this.#loadAll(batch)
         for (const [i, { resolve }] of batch.entries()) resolve(slices[i] ?? { events: [], version: 0 })
@@ -84,11 +93,23 @@ export class StreamLoader {
     this.#loads--
   }
 
+  /** Those that came first and want the same of their events. */
+  #take(): readonly Wanted[] {
+    const [first] = this.#wanted
+    const other = this.#wanted.findIndex(({ whole }) => whole !== first?.whole)
+    return this.#wanted.splice(0, Math.min(streamsMax, other < 0 ? streamsMax : other))
+  }
+
   async #loadAll(batch: readonly Wanted[]): Promise<readonly StreamSlice[]> {
     const { database, schema } = this.#place
     const { rows } = await database.query<Loaded>(
-      `select * from ${quote(schema)}.load_streams($1, $2, $3)`,
-      [batch.map(({ aggregate, stream }) => storedStream(aggregate, stream)), batch.map(({ after }) => after), eventsMax],
+      `select * from ${quote(schema)}.load_streams($1, $2, $3, $4)`,
+      [
+        batch.map(({ aggregate, stream }) => storedStream(aggregate, stream)),
+        batch.map(({ after }) => after),
+        eventsMax,
+        batch[0]?.whole ?? true,
+      ],
       { rowMode: 'array', prepare: true },
     )
     const slices = batch.map((): { events: Event[]; version: number } => ({ events: [], version: 0 }))
@@ -96,9 +117,12 @@ export class StreamLoader {
       const slice = slices[entry - 1]
       const wanted = batch[entry - 1]
       if (!slice || !wanted) continue
-      const { aggregate, stream } = wanted
+      const { aggregate, stream, whole } = wanted
       slice.version = version
-      if (position !== null) slice.events.push({ id, type, aggregate, stream, version, position, time, schemaVersion, data, metadata })
+      if (position === null) continue
+      const event = { type, aggregate, stream, version, position, schemaVersion, data }
+      // Whoever asked for a state is given events without the rest.
+      slice.events.push((whole ? { id, ...event, time, metadata } : event) as Event)
     }
     return slices
   }

@@ -36,6 +36,9 @@ export interface Event<Type extends string = string, Data = unknown> extends New
   readonly metadata: EventMetadata
 }
 
+/** What of an event a state is made of. */
+export type StateEvent = Omit<Event, 'id' | 'time' | 'metadata'>
+
 /** Event types with the schemas of their data. */
 export type EventSchemas = Readonly<Record<string, Schema>>
 /** Makes new events: `events.MoneyDeposited({ amount: 5 })`. The data is checked against its schema when the command appends. */
@@ -56,5 +59,5 @@ export interface EventSource<Name extends string = string, Schemas extends Event
    * A stored event as its newest schema version, upcast step by step; data is frozen when `frozen` is set.
    * @throws {UnknownEventError} a type or a newer schema version that this code does not know
    */
-  readonly '~read': (event: Event) => Event
+  readonly '~read': <E extends StateEvent>(event: E) => E
 }

@@ -1,6 +1,6 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
-import type { AppendCompanion, AppendOutcome, AppendRequest, CompanionPart, CompanionRow } from '../log/log.ts'
+import type { AppendCompanion, AppendOutcome, AppendRequest, CompanionGroup, CompanionPart, CompanionRow } from '../log/log.ts'
 import type { Event } from '../message/event.ts'
 import { type Entry, type Folding, indexTexts, keysOf, nothing, step } from './fold.ts'
 import type { OwnProjection } from './own-projection.ts'
@@ -56,8 +56,6 @@ export class SyncCompanion implements AppendCompanion {
   readonly #runtime: ProjectionRuntime
   readonly #onLeft: () => void
   #kept: readonly Kept[] = []
-  #pending: readonly (readonly Pending[])[] = []
-  #counts: readonly number[] = []
 
   constructor(runtime: ProjectionRuntime, options: { readonly onLeft: () => void }) {
     this.#runtime = runtime
@@ -83,13 +81,23 @@ export class SyncCompanion implements AppendCompanion {
     for (const { cache } of this.#kept) cache.clear()
   }
 
-  async prepare(
-    requests: readonly AppendRequest[],
-  ): Promise<{ projections: readonly number[]; parts: readonly (CompanionPart | Error)[] }> {
+  get oneByOne(): boolean {
+    return this.#kept.length > 0
+  }
+
+  async prepare(requests: readonly AppendRequest[]): Promise<CompanionGroup> {
     const { projections, made } = await this.#prepare(this.#runtime.database, requests, true)
-    this.#counts = requests.map(({ streams }) => streams.reduce((sum, { events }) => sum + events.length, 0))
-    this.#pending = made.map((one) => (one instanceof Error ? [] : one.pending))
-    return { projections, parts: made.map((one) => (one instanceof Error ? one : one.part)) }
+    return {
+      projections,
+      parts: made.map((one) => (one instanceof Error ? one : one.part)),
+      settled: (outcomes, left) => {
+        for (const [i, one] of made.entries()) {
+          const events = requests[i]?.streams.reduce((sum, { events }) => sum + events.length, 0) ?? 0
+          if (!(one instanceof Error)) this.#remember(one.pending, outcomes[i], events, left)
+        }
+        this.#leave(left)
+      },
+    }
   }
 
   /**
@@ -107,7 +115,7 @@ export class SyncCompanion implements AppendCompanion {
     return { projections, part: one?.part ?? { rows: [], needs: [] } }
   }
 
-  /** After a staged append: rows that were remembered are old. `left` as in {@link settled}. */
+  /** After a staged append: rows that were remembered are old. `left` as in {@link CompanionGroup}. */
   unstage({ rows }: CompanionPart, left: readonly number[]): void {
     for (const { projection, key } of rows) this.#kept.find(({ own }) => own.version.id === projection)?.cache.delete(key)
     if (left.length > 0) this.#onLeft()
@@ -125,21 +133,18 @@ export class SyncCompanion implements AppendCompanion {
     return { projections: kept.map(({ own }) => own.version.id), made }
   }
 
-  settled(outcomes: readonly (AppendOutcome | Error)[], left: readonly number[]): void {
-    const behind = new Set(left)
-    outcomes.forEach((outcome, i) => {
-      const appended = !(outcome instanceof Error) && outcome.status === 'appended'
-      for (const { projection, key, entry, event } of this.#pending[i] ?? []) {
-        const cache = this.#kept.find(({ own }) => own.version.id === projection)?.cache
-        if (!appended || behind.has(projection) || entry.parked) cache?.delete(key)
-        else cache?.set(key, { ...entry, position: entry.row ? outcome.position - (this.#counts[i] ?? 0) + event + 1 : 0 })
-      }
-    })
-    this.#pending = []
-    for (const id of left) {
-      const kept = this.#kept.find(({ own }) => own.version.id === id)
-      kept?.cache.clear()
+  /** The rows of a request that was appended are what is stored now; of any other it is not known. */
+  #remember(pending: readonly Pending[], outcome: AppendOutcome | Error | undefined, events: number, left: readonly number[]): void {
+    const appended = outcome !== undefined && !(outcome instanceof Error) && outcome.status === 'appended'
+    for (const { projection, key, entry, event } of pending) {
+      const cache = this.#kept.find(({ own }) => own.version.id === projection)?.cache
+      if (!appended || left.includes(projection) || entry.parked) cache?.delete(key)
+      else cache?.set(key, { ...entry, position: entry.row ? outcome.position - events + event + 1 : 0 })
     }
+  }
+
+  #leave(left: readonly number[]): void {
+    for (const id of left) this.#kept.find(({ own }) => own.version.id === id)?.cache.clear()
     if (left.length > 0) this.#onLeft()
   }
 

@@ -34,6 +34,8 @@ const appendChecks: Readonly<Record<string, LogCheck>> = {
     assert.deepEqual(events, [{ ...written, aggregate: 'contract', stream, version: 1, position, time: read?.time }])
     assert.equal(version, 1)
     assert.deepEqual(await log.read({ after: position - 1, limit: 1 }), events)
+    const bare = { type: written.type, aggregate: 'contract', stream, version: 1, position, schemaVersion: 7, data }
+    assert.deepEqual(await log.readState('contract', stream), { events: [bare], version: 1 })
     assert.deepEqual(Object.keys((read?.data ?? {}) as object), Object.keys(data))
   },
 
@@ -188,7 +190,9 @@ const readChecks: Readonly<Record<string, LogCheck>> = {
   'answers each of many reads with its own': async (log) => {
     const streams = Array.from({ length: 50 }, fresh)
     await Promise.all(streams.map((stream, i) => log.append(to(stream, 0, ...Array.from({ length: (i % 3) + 1 }, () => event(i))))))
-    const slices = await Promise.all(streams.map((stream) => log.readStream('contract', stream)))
+    const slices = await Promise.all(
+      streams.map((stream, i) => (i % 4 === 0 ? log.readState('contract', stream) : log.readStream('contract', stream))),
+    )
     for (const [i, { events, version }] of slices.entries()) {
       assert.equal(version, (i % 3) + 1)
       assert.deepEqual(

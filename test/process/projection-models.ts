@@ -68,9 +68,8 @@ export function open({ url, schema, generation, version }: ChildOptions, options
     generation: () => generation,
     renewGeneration: async () => undefined,
     onLost: () => worker.companion.clear(),
-    companion: {
-      prepare: (requests) => worker.companion.prepare(requests),
-      settled: (outcomes, left) => worker.companion.settled(outcomes, left),
+    get companion() {
+      return worker.companion
     },
     onAppended: () => worker.wake(),
   })

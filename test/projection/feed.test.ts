@@ -68,6 +68,7 @@ describe('reading the log once for many', () => {
     return {
       append: eventLog.append.bind(eventLog),
       readStream: eventLog.readStream.bind(eventLog),
+      readState: eventLog.readState.bind(eventLog),
       head: eventLog.head.bind(eventLog),
       read: async (options) => {
         const events = await eventLog.read(options)
@@ -163,6 +164,7 @@ describe('reading the log once for many', () => {
       read: async ({ after, limit }) => made(after, Math.min(limit, 20_000 - after)),
       append: never,
       readStream: never,
+      readState: never,
       head: never,
     }
     const feed = new Feed({ eventLog: log, clock: systemClock, pollIntervalMs: 1, onError: () => undefined })

@@ -459,6 +459,7 @@ for (const target of databases) {
       let between: (() => Promise<void>) | undefined = () => handleOf(running).skip('a', 'entered twice')
       const slow = await openLedger(database, schema, {
         companion: () => ({
+          oneByOne: true,
           prepare: async (requests) => {
             const prepared = await running.companion.prepare(requests)
             const work = between
@@ -466,7 +467,6 @@ for (const target of databases) {
             await work?.()
             return prepared
           },
-          settled: (outcomes, left) => running.companion.settled(outcomes, left),
         }),
       })
       expect(await slow.append('a', ['Deposited', { amount: 2 }])).toEqual({ status: 'stale' })

@@ -37,6 +37,7 @@ export async function eventPlace(database: Database): Promise<EventPlace> {
       const plain: EventLog = {
         append: (request) => own.append(request),
         readStream: (...place) => own.readStream(...place),
+        readState: (...place) => own.readState(...place),
         read: (options) => own.read(options),
         head: () => own.head(),
       }

@@ -45,9 +45,15 @@ export async function openLedger(
   const log = options.log ?? silentLog
   const { id: generation } = await readGeneration(database, schema)
   const companion: AppendCompanion = {
+    get oneByOne() {
+      return options.companion?.()?.oneByOne ?? false
+    },
     prepare: async (requests) =>
-      (await options.companion?.()?.prepare(requests)) ?? { projections: [], parts: requests.map(() => ({ rows: [], needs: [] })) },
-    settled: (outcomes, left) => options.companion?.()?.settled(outcomes, left),
+      (await options.companion?.()?.prepare(requests)) ?? {
+        projections: [],
+        parts: requests.map(() => ({ rows: [], needs: [] })),
+        settled: () => {},
+      },
   }
   const eventLog = databaseLog({
     database,

@@ -231,7 +231,8 @@ begin
 end $$;
 
 -- Streams from a version on, as one answer. 'entry' is the place in the call; a stream that has nothing to give has one row with its version alone.
-create function :schema.load_streams(names text[], after integer[], at_most integer)
+-- Not whole: without what no state is made of.
+create function :schema.load_streams(names text[], after integer[], at_most integer, whole boolean)
 returns table (entry integer, version integer, "position" bigint, id uuid, type text, schema_version smallint, data json, metadata json, "time" timestamptz)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp set plan_cache_mode = force_generic_plan set jit = off
@@ -240,7 +241,8 @@ begin
   return query
   select s.n::integer,
     coalesce(e.version, case when s.after > 0 then (select l.version from :schema.event l where l.stream = s.name order by l.version desc limit 1) end, 0),
-    e.position, e.id, e.type, e.schema_version, e.data, e.metadata, e.time
+    e.position, case when whole then e.id end, e.type, e.schema_version, e.data, case when whole then e.metadata end,
+    case when whole then e.time end
   from unnest(names, after) with ordinality s(name, after, n)
   left join lateral (
     select l.version, l.position, l.id, l.type, l.schema_version, l.data, l.metadata, l.time from :schema.event l
