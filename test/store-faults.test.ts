@@ -1,7 +1,7 @@
 import { type Database, headwater, type Log, materializedView, projection, query, type Role, type Store, type as typeOf } from 'headwater'
 import { memory } from 'headwater/memory'
 import { mongodb } from 'headwater/mongodb'
-import { postgresStore } from 'headwater/postgres'
+import { postgres, postgresStore } from 'headwater/postgres'
 import { redis } from 'headwater/redis'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { commands, counter, places, priceTables } from './process/counters.ts'
@@ -155,6 +155,44 @@ describe.skipIf(server?.skip)(`stores that fail, seed ${seed}`, () => {
     const { readModels } = await app.status()
     return readModels.filter((status) => status.name === `totals_${name}` || status.name === `prices_${name}`)
   }
+
+  test('what is in a store is answered while the write database is away, and the answer says how old it may be', async () => {
+    const { hostname: host, port } = new URL(postgresUrl)
+    const proxy = await TcpProxy.open({ host, port: Number(port || 5432) })
+    closing.push(() => proxy.close())
+    const totals = projection('totals', {
+      from: [counter],
+      row: typeOf<{ total: number }>(),
+      on: { Counted: (row, { data }) => ({ total: (row?.total ?? 0) + data.by }), Emptied: () => null },
+      store: memory(),
+    })
+    const app = headwater({
+      database: postgres(proxy.url(postgresUrl)),
+      schema,
+      log,
+      pollIntervalMs: 10,
+      commands,
+      readModels: { totals },
+      queries: {
+        total: query('total', {
+          input: typeOf<object>(),
+          reads: { totals },
+          execute: async (_input, { totals }) => (await totals.get('a'))?.total,
+        }),
+      },
+    })
+    closing.push(() => app.stop())
+    await app.start()
+    await app.execute('count', { id: 'a', by: 2 })
+    await app.settle()
+    expect((await app.query('total', {})).result).toBe(2)
+    await proxy.close()
+    const began = Date.now()
+    await expect.poll(async () => (await app.query('total', {})).lagMs, { timeout: 20_000 }).toBeGreaterThan(1500)
+    const { result, lagMs } = await app.query('total', {})
+    expect(result).toBe(2)
+    expect(lagMs).toBeLessThanOrEqual(Date.now() - began + 1000)
+  }, 40_000)
 
   for (const target of targets) {
     describe.skipIf(target.skip)(`in ${target.name}`, () => {

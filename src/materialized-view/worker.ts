@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { changedSources, installCapture, refreshLeaves } from '../change/capture.ts'
 import { quote } from '../database/identifier.ts'
+import { unseenMs } from '../internal/unseen.ts'
 import { Wake } from '../internal/wake.ts'
 import type { Schema } from '../message/schema.ts'
 import { finishBuild } from './build.ts'
@@ -44,6 +45,7 @@ export class ViewWorker {
   readonly #stop = new AbortController()
   #versions: readonly ViewVersion[] = []
   #lags: ReadonlyMap<number, number> = new Map()
+  #seenAt = Number.POSITIVE_INFINITY
   readonly #drains = new Map<number, Drain | StoreDrain>()
   /** Under which name this process works on views in other stores. */
   readonly #who = randomUUID()
@@ -62,9 +64,9 @@ export class ViewWorker {
     return this.#versions
   }
 
-  /** Milliseconds since the oldest change that a version lacks, as last seen: at most a poll interval ago. */
+  /** Milliseconds since the oldest change that a version lacks, as last seen, and since then if the database cannot be seen. */
   lagMs(view: number): number {
-    return this.#lags.get(view) ?? 0
+    return (this.#lags.get(view) ?? 0) + unseenMs(this.#runtime.clock.now(), this.#seenAt, this.#options.pollIntervalMs)
   }
 
   async start(): Promise<void> {
@@ -155,6 +157,7 @@ export class ViewWorker {
       { prepare: true },
     )
     this.#lags = new Map(rows.map(({ view, lag_ms }) => [view, lag_ms]))
+    this.#seenAt = this.#runtime.clock.now()
     return rows
   }
 

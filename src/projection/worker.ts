@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
 import { LogMismatchError, UnknownEventError } from '../errors.ts'
+import { unseenMs } from '../internal/unseen.ts'
 import { Wake } from '../internal/wake.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
 import { finishBuild } from './build.ts'
@@ -71,6 +72,7 @@ export class ProjectionWorker {
   #places: ReadonlyMap<number, Place> = new Map()
   #floors = new Map<number, { readonly builtAt: string | null; readonly position: number }>()
   #head = 0
+  #seenAt = Number.POSITIVE_INFINITY
   #tendedAt = Number.NEGATIVE_INFINITY
   #tending: Promise<void> | undefined
   #loop: Promise<void> | undefined
@@ -116,9 +118,9 @@ export class ProjectionWorker {
     return this.#floors.get(id)?.position ?? 0
   }
 
-  /** Milliseconds since the oldest event that a version lacks, as last seen: at most a poll interval ago. */
+  /** Milliseconds since the oldest event that a version lacks, as last seen, and since then if the database cannot be seen. */
   lagMs(id: number): number {
-    return this.#places.get(id)?.lagMs ?? 0
+    return (this.#places.get(id)?.lagMs ?? 0) + unseenMs(this.#runtime.clock.now(), this.#seenAt, this.#options.pollIntervalMs)
   }
 
   /** What keeps a version from getting on in this process, or undefined. It is tried again. */
@@ -244,6 +246,7 @@ export class ProjectionWorker {
       { prepare: true },
     )
     this.#head = rows[0]?.head ?? 0
+    this.#seenAt = this.#runtime.clock.now()
     // A log never gets shorter; another one came in its place.
     for (const { projector, position } of before) if (position > this.#head) projector.doubt()
     this.#places = new Map(rows.map(({ id, position, lag_ms }) => [id, { position, lagMs: Math.max(0, lag_ms ?? 0) }]))
