@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { postgresUrl } from '../support/databases.ts'
+import { freePort } from '../support/free-port.ts'
 
 /** Why there is no PgBouncer to test through, or false. */
 export const pgbouncerMissing: string | false = spawnSync('pgbouncer', ['--version']).error ? 'pgbouncer is not installed' : false
@@ -61,14 +62,6 @@ max_client_conn = 200
     await ended
     await rm(this.#directory, { recursive: true })
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 function accepts(port: number): Promise<boolean> {

@@ -2,11 +2,11 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, existsSync, readdirSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import pg from 'pg'
+import { freePort } from './free-port.ts'
 
 /** The folder of PostgreSQL's programs, if they are there. */
 export const programs = programsFolder()
@@ -158,12 +158,4 @@ function run(program: string, args: readonly string[]): void {
   if (!programs) throw new Error('the programs of a PostgreSQL server are not there; PG_BIN names their folder')
   const { status, stderr, error } = spawnSync(join(programs, program), args, { encoding: 'utf8', cwd: tmpdir(), ...nobody })
   if (status !== 0) throw new Error(`${program}: ${error?.message ?? stderr}`)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address ? address.port : 0
 }
