@@ -1,6 +1,6 @@
 // npm run bench -- [--json] [--quick] [name ...]: builds, installs what only the benchmarks need, and runs them. See docs/benchmarks.md.
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -12,6 +12,7 @@ function run(command, args) {
 }
 
 run('npx', ['--no-install', 'tsc', '-b', 'src'])
-if (!existsSync(`${root}bench/node_modules`)) run('npm', ['ci', '--prefix', 'bench'])
+const changedAt = (file) => statSync(`${root}bench/${file}`, { throwIfNoEntry: false })?.mtimeMs ?? 0
+if (changedAt('node_modules/.package-lock.json') < changedAt('package-lock.json')) run('npm', ['ci', '--prefix', 'bench'])
 const { status } = spawnSync(process.execPath, [`${root}bench/run.mjs`, ...process.argv.slice(2)], { stdio: 'inherit' })
 process.exit(status ?? 1)

@@ -7,13 +7,13 @@ import { openStores } from '../stores.mjs'
 import { interleave, medians, timed } from '../timing.mjs'
 
 export const name = 'store-catch-up'
-export const title = 'a live read model in Redis and in MongoDB takes in what it has missed: 200,000 events into 20,000 documents'
+export const title = 'a live read model in Redis and in MongoDB takes in what it has missed: ten events a document'
 
 /** @type {import('../run.mjs').Benchmark['run']} */
 export async function run({ place, report, quick }) {
-  const size = quick ? { count: 5000, accounts: 500 } : { count: 200_000, accounts: 20_000 }
   const rounds = 3
   for (const store of await openStores(place, report)) {
+    const size = sizeFor(store.kind, quick)
     const names = Array.from({ length: rounds }, (_name, i) => `balances_${i}`)
     const schema = place.schema(store.kind)
     const pool = place.pool(1, 'public')
@@ -44,6 +44,12 @@ export async function run({ place, report, quick }) {
       target: { ratioAtLeast: 0.7 },
     })
   }
+}
+
+/** FerretDB writes a document in a millisecond or more, from whatever side: a tenth there is enough to wait for. */
+function sizeFor(kind, quick) {
+  if (quick) return { count: 5000, accounts: 500 }
+  return kind === 'redis' ? { count: 200_000, accounts: 20_000 } : { count: 20_000, accounts: 2000 }
 }
 
 async function withReader(pool, work) {
@@ -80,7 +86,8 @@ async function foldIntoMongodb({ database }, reader, source, round) {
   await checkpoint.insertOne({ _id: /** @type {any} */ ('position'), position: 0 })
   await eachBatch(reader, source, async (events, was, position) => {
     const streams = [...new Set(events.map(({ stream }) => stream))]
-    const stored = await rows.find({ _id: { $in: /** @type {any[]} */ (streams) } }).toArray()
+    // In one piece: FerretDB keeps a connection of its own for each answer that comes in several.
+    const stored = await rows.find({ _id: { $in: /** @type {any[]} */ (streams) } }, { batchSize: streams.length + 1 }).toArray()
     const known = new Map(stored.map(({ _id, row }) => [String(_id), row]))
     const changed = [...folded(known, events)]
     await rows.bulkWrite(
@@ -120,7 +127,7 @@ async function sumOf(store, model) {
   } else {
     const collections = await store.database.listCollections().toArray()
     const { name: own } = collections.find(({ name }) => name.includes(model)) ?? { name: '' }
-    for await (const { row } of store.database.collection(own).find({ row: { $exists: true } }))
+    for await (const { row } of store.database.collection(own).find({ row: { $exists: true } }, { batchSize: 100_000 }))
       add(typeof row === 'string' ? JSON.parse(row) : row)
   }
   return { events, amount }
