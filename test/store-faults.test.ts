@@ -204,14 +204,13 @@ describe.skipIf(server?.skip)(`stores that fail, seed ${seed}`, () => {
           await app.settle()
           const rounds = isLong ? 300 : 20
           let writing = true
+          let faults = 0
+          const until = (round: number) => round >= rounds && faults > 5
           const clients = Promise.all(
-            [1, 2, 3].map((i) =>
-              askOwnWrites(app, { places: ['away', 'home'], client: `c${i}`, random: seeded(seed + i), until: (round) => round >= rounds }),
-            ),
+            [1, 2, 3].map((i) => askOwnWrites(app, { places: ['away', 'home'], client: `c${i}`, random: seeded(seed + i), until })),
           ).finally(() => {
             writing = false
           })
-          let faults = 0
           while (writing) {
             await pause(20 + random(200))
             const dice = random(4)

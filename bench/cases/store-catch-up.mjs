@@ -7,13 +7,17 @@ import { openStores } from '../stores.mjs'
 import { interleave, medians, timed } from '../timing.mjs'
 
 export const name = 'store-catch-up'
-export const title = 'a live read model in Redis and in MongoDB takes in what it has missed: ten events a document'
+export const title = 'a live read model in Redis and in MongoDB takes in what it has missed: 200,000 events into 20,000 documents'
 
 /** @type {import('../run.mjs').Benchmark['run']} */
 export async function run({ place, report, quick }) {
+  const size = quick ? { count: 5000, accounts: 500 } : { count: 200_000, accounts: 20_000 }
   const rounds = 3
   for (const store of await openStores(place, report)) {
-    const size = sizeFor(store.kind, quick)
+    if (!quick && (await runsDry(store))) {
+      report.say(`  ${store.label} is left out: FerretDB v1 runs out of connections under the fold by hand`)
+      continue
+    }
     const names = Array.from({ length: rounds }, (_name, i) => `balances_${i}`)
     const schema = place.schema(store.kind)
     const pool = place.pool(1, 'public')
@@ -46,10 +50,9 @@ export async function run({ place, report, quick }) {
   }
 }
 
-/** FerretDB writes a document in a millisecond or more, from whatever side: a tenth there is enough to wait for. */
-function sizeFor(kind, quick) {
-  if (quick) return { count: 5000, accounts: 500 }
-  return kind === 'redis' ? { count: 200_000, accounts: 20_000 } : { count: 20_000, accounts: 2000 }
+/** FerretDB v1 keeps a connection of its own for some of the replacements that the fold by hand is made of, until it has none left. */
+async function runsDry(store) {
+  return store.kind === 'mongodb' && 'ferretdbVersion' in (await store.database.admin().buildInfo())
 }
 
 async function withReader(pool, work) {

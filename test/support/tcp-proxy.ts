@@ -110,6 +110,8 @@ class Pair {
   #unread: Buffer = Buffer.alloc(0)
   #started = false
   #held: Buffer | undefined
+  readonly #toServer: Buffer[] = []
+  readonly #toClient: Buffer[] = []
   #state: 'open' | 'answering' | 'held' | 'half-open' = 'open'
 
   constructor(
@@ -198,9 +200,15 @@ class Pair {
     setImmediate(() => this.#client.destroy())
   }
 
+  /** What is delayed less does not overtake what is delayed more. */
   #send(to: Socket, bytes: Buffer): void {
-    if (this.#proxy.delayMs === 0) to.write(bytes)
-    else setTimeout(() => to.write(bytes), this.#proxy.delayMs)
+    const waiting = to === this.server ? this.#toServer : this.#toClient
+    if (this.#proxy.delayMs === 0 && waiting.length === 0) {
+      to.write(bytes)
+      return
+    }
+    waiting.push(bytes)
+    setTimeout(() => to.write(waiting.shift() ?? ''), this.#proxy.delayMs)
   }
 }
 
