@@ -103,6 +103,15 @@ describe.each(onServers)('64 clients at 4 processes buy the last items, on $name
       selling = false
     })
     await watching
+    // What nobody wanted in such quantities, the first one takes piece by piece.
+    const [first] = clients
+    for (const productId of productIds) {
+      for (let status = 200; first && status === 200; ) {
+        const [orderId, lines] = [randomUUID(), [{ productId, quantity: 1 }]]
+        status = (await first.client.execute('placeOrder', { orderId, customerId: first.customerId, lines })).status
+        if (status === 200) first.placed.set(orderId, lines)
+      }
+    }
     expect(Math.min(...lowest)).toBeGreaterThanOrEqual(0)
 
     const database = place.open()
@@ -113,8 +122,8 @@ describe.each(onServers)('64 clients at 4 processes buy the last items, on $name
     ).toStrictEqual(placed)
     for (const productId of productIds) {
       const sold = [...placed.values()].flat().reduce((sum, line) => sum + (line.productId === productId ? line.quantity : 0), 0)
-      expect(sold).toBeGreaterThan(stockOfEach - 2)
-      expect(truth.stock.get(productId)).toBe(stockOfEach - sold)
+      expect(sold).toBe(stockOfEach)
+      expect(truth.stock.get(productId)).toBe(0)
     }
 
     // Each client reads its own writes, from its own process; together that is everything.
