@@ -1,98 +1,11 @@
-import { randomUUID } from 'node:crypto'
-import {
-  aggregate,
-  command,
-  type Database,
-  headwater,
-  type LogLevel,
-  type Mode,
-  materializedView,
-  projection,
-  query,
-  type Replica,
-  ReplicaBehindError,
-  systemClock,
-  type,
-  type WhenBehind,
-} from 'headwater'
+import { headwater, type Replica, ReplicaBehindError, systemClock } from 'headwater'
 import { handler } from 'headwater/http'
 import { postgres } from 'headwater/postgres'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { z } from 'zod'
-import { lockClass } from '../src/database/migrate.ts'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { readWalPosition, WalPositions } from '../src/database/wal-position.ts'
-import { decodeToken, encodeToken, mergeTokens, type Token } from '../src/message/token.ts'
-import { OwnCluster, ownClusterMissing } from './support/own-cluster.ts'
-import { seed, seeded } from './support/seed.ts'
-
-const tally = aggregate('tally', {
-  events: { Counted: z.object({ value: z.int() }) },
-  initialState: () => ({}),
-  evolve: { Counted: (state) => state },
-})
-const totals = projection('totals', {
-  from: [tally],
-  row: z.object({ value: z.int() }),
-  on: { Counted: (_row, { data }) => ({ value: data.value }) },
-})
-
-const input = z.object({ id: z.int(), value: z.int() })
-const upsert = 'insert into counter values ($1, $2) on conflict (id) do update set value = excluded.value'
-const definitions = {
-  set: command('set', { input, execute: async ({ id, value }, { client }) => void (await client.query(upsert, [id, value])) }),
-  setLazily: command('setLazily', {
-    input,
-    async execute({ id, value }, { client }) {
-      await client.query('set local synchronous_commit = off')
-      await client.query(upsert, [id, value])
-    },
-  }),
-  /** Writes nothing. */
-  look: command('look', { input: z.object({}), execute: async () => 'looked' }),
-  note: command('note', {
-    input,
-    execute: async ({ id, value }, { emit }) => emit(tally, String(id), tally.events.Counted({ value })),
-  }),
-  count: tally.command('count', {
-    input,
-    stream: ({ id }) => String(id),
-    decide: (_state, { value }, { events }) => [events.Counted({ value })],
-  }),
-}
-
-function model(update: Mode) {
-  const counts = materializedView('counts', {
-    row: type<{ id: number; value: number }>(),
-    key: 'id',
-    select: 'select id, value from counter',
-    changedBy: { counter: 'id' },
-    update,
-  })
-  const gates = { onCount: async () => {} }
-  return {
-    gates,
-    readModels: { counts, totals },
-    queries: {
-      count: query('count', {
-        input: z.object({ id: z.int() }),
-        reads: { counts },
-        async execute({ id }, { counts, sql }) {
-          const [at] = await sql<{ port: number; zone: string }>`select inet_server_port() as port, current_setting('TimeZone') as zone`
-          await gates.onCount()
-          return { value: (await counts.get(id))?.value, ...at }
-        },
-      }),
-      total: query('total', {
-        input: z.object({ id: z.int() }),
-        reads: { totals },
-        async execute({ id }, { totals, sql }) {
-          const [at] = await sql<{ port: number }>`select inet_server_port() as port`
-          return { value: (await totals.get(String(id)))?.value, port: at?.port }
-        },
-      }),
-    },
-  }
-}
+import { decodeToken } from '../src/message/token.ts'
+import { type OwnCluster, ownClusterMissing } from './support/own-cluster.ts'
+import { definitions, model, replicatedServers, upsert } from './support/replicas.ts'
 
 function resolvable(): { readonly promise: Promise<void>; readonly resolve: () => void } {
   let resolve = () => {}
@@ -108,82 +21,15 @@ function openPair(on: string, to: string): { readonly replicas: readonly Replica
   return { replicas: database.replicas?.each ?? [], close: () => database.close() }
 }
 
-const settings = ['autovacuum=off', 'timezone=Asia/Tokyo', 'wal_receiver_status_interval=1s', 'wal_retrieve_retry_interval=100ms']
-
 describe.skipIf(ownClusterMissing)(ownClusterMissing || 'queries from replicas', () => {
   let primary: OwnCluster
   let first: OwnCluster
   let second: OwnCluster
-  const stops: (() => Promise<unknown>)[] = []
+  const { servers, stops, freshPlace, started, held } = replicatedServers()
 
-  beforeAll(async () => {
-    primary = await OwnCluster.primary(settings)
-    first = await primary.standby()
-    second = await primary.standby()
-  }, 120_000)
-  afterAll(async () => {
-    for (const cluster of [second, first, primary]) await cluster?.remove()
+  beforeAll(() => {
+    ;({ primary, first, second } = servers())
   })
-  afterEach(async () => {
-    for (const stop of stops.splice(0).reverse()) await stop()
-    for (const standby of [first, second]) await standby.resume()
-  })
-
-  interface Place {
-    readonly schema: string
-    readonly tables: string
-    /** On the primary alone, with the tables in its search path. */
-    readonly database: Database
-  }
-
-  async function freshPlace(): Promise<Place> {
-    const suffix = randomUUID().slice(0, 8)
-    const tables = `tables_${suffix}`
-    const database = postgres(primary.url, { poolSize: 2, searchPath: tables })
-    await database.query(`create schema ${tables}; create table ${tables}.counter (id int primary key, value int not null)`)
-    stops.push(() => database.close())
-    return { schema: `headwater_${suffix}`, tables, database }
-  }
-
-  interface How {
-    readonly whenBehind?: WhenBehind
-    readonly replicas?: readonly OwnCluster[]
-    readonly update?: Mode
-    readonly pooled?: boolean
-    readonly lines?: string[]
-  }
-
-  /** An application in that place, that reads from the first replica unless told otherwise. Level, and so are its replicas. */
-  async function started(
-    at: Place,
-    { whenBehind = 'primary', replicas = [first], update = 'async', pooled = false, lines = [] }: How = {},
-  ) {
-    const { gates, readModels, queries } = model(update)
-    const search = pooled ? { prepare: false } : { searchPath: at.tables }
-    const app = headwater({
-      database: postgres({ primary: primary.url, replicas: replicas.map(({ url }) => url), whenBehind, ...search }),
-      schema: at.schema,
-      commands: definitions,
-      readModels,
-      queries,
-      log: (level: LogLevel, message, fields) => lines.push(`${level} ${message} ${JSON.stringify(fields ?? {})}`),
-      pollIntervalMs: 20,
-    })
-    stops.push(() => app.stop())
-    await app.start()
-    await app.settle()
-    for (const standby of [first, second]) if (replicas.includes(standby)) await standby.replayed(primary)
-    return Object.assign(app, { gates })
-  }
-
-  /** Keeps every worker from the view until the function it resolves to is called. */
-  async function held({ schema, database }: Place): Promise<() => Promise<void>> {
-    const holder = postgres(primary.url, { poolSize: 1 })
-    const { rows } = await database.query<{ id: number }>(`select id from "${schema}".view`)
-    await holder.query('select pg_advisory_lock($1::int, $2::int)', [lockClass(schema) + 1, rows[0]?.id])
-    stops.push(() => holder.close())
-    return () => holder.close()
-  }
 
   test('commands go to the primary, queries to the replicas in turn; status() names them', async () => {
     const at = await freshPlace()
@@ -536,29 +382,6 @@ describe.skipIf(ownClusterMissing)(ownClusterMissing || 'queries from replicas',
     expect(lagMs).toBeGreaterThanOrEqual(1500)
   })
 
-  test('a query that conflicts with what the replica replays is answered by the primary', async () => {
-    const at = await freshPlace()
-    await first.set('max_standby_streaming_delay', '0')
-    stops.push(() => first.set('max_standby_streaming_delay', '30000'))
-    const app = await started(at)
-    const { token } = await app.execute('set', { id: 1, value: 5 })
-    await app.settle()
-    await first.replayed(primary)
-    let runs = 0
-    app.gates.onCount = async () => {
-      runs++
-      if (runs > 1) return
-      await primary.query(`update ${at.schema}.counts_v1 set value = value`)
-      await primary.query(`vacuum ${at.schema}.counts_v1`)
-      await first.replayed(primary)
-    }
-    expect((await app.query('count', { id: 1 }, { after: token })).result).toMatchObject({ value: 5, port: primary.port })
-    expect(runs).toBe(2)
-    app.gates.onCount = async () => {}
-    await first.replayed(primary)
-    expect((await app.query('count', { id: 1 }, { after: token })).result).toMatchObject({ value: 5, port: first.port })
-  })
-
   test('a snapshot is taken after the replica said how far it is, also behind a pooler, with the settings of every session', async () => {
     const at = await freshPlace()
     await primary.query(`alter role postgres set search_path to ${at.tables}`)
@@ -569,100 +392,6 @@ describe.skipIf(ownClusterMissing)(ownClusterMissing || 'queries from replicas',
     await first.replayed(primary)
     const answer = await app.query('count', { id: 1 }, { after: token })
     expect(answer.result).toEqual({ value: 5, port: first.port, zone: 'UTC' })
-  })
-
-  test('a replica of an older generation is not read from until it has the new one', async () => {
-    const at = await freshPlace()
-    const before = await started(at)
-    await before.stop()
-    await first.pause()
-    await at.database.query(`update ${at.schema}.generation set identity = identity || '{"marks": "0"}'`)
-    const { readModels, queries } = model('async')
-    const after = headwater({
-      database: postgres({ primary: primary.url, replicas: [first.url], searchPath: at.tables }),
-      schema: at.schema,
-      readModels,
-      queries,
-      log: () => {},
-    })
-    stops.push(() => after.stop())
-    await after.start()
-    expect((await after.query('count', { id: 1 })).result.port).toBe(primary.port)
-    expect((await after.status()).replicas).toMatchObject([{ state: 'behind', lagMs: null }])
-    await first.resume()
-    await first.replayed(primary)
-    expect((await after.status()).replicas).toMatchObject([{ state: 'following' }])
-    expect((await after.query('count', { id: 1 })).result.port).toBe(first.port)
-  })
-
-  test('a replica that is down is left out, and read from again when it is back', async () => {
-    const at = await freshPlace()
-    const lines: string[] = []
-    const app = await started(at, { replicas: [first, second], lines })
-    for (let i = 0; i < 2; i++) await app.query('count', { id: 1 })
-    await second.crash()
-    const ports = new Set<number | undefined>()
-    for (let i = 0; i < 6; i++) ports.add((await app.query('count', { id: 1 })).result.port)
-    expect([...ports]).toEqual([first.port])
-    // The queries themselves have found out.
-    expect(lines.filter((line) => line.startsWith('warn a replica is unreachable'))).toHaveLength(1)
-    expect((await app.status()).replicas).toMatchObject([{ state: 'following' }, { state: 'unreachable', lagMs: null }])
-    expect(lines.filter((line) => line.startsWith('warn a replica is unreachable') && line.includes(String(second.port)))).toHaveLength(1)
-    await second.start()
-    await second.replayed(primary)
-    expect((await app.status()).replicas).toMatchObject([{ state: 'following' }, { state: 'following' }])
-    for (let i = 0; i < 2; i++) ports.add((await app.query('count', { id: 1 })).result.port)
-    expect(ports).toContain(second.port)
-  })
-
-  describe('what is no replica of this primary', () => {
-    let promoted: OwnCluster
-    let branch: OwnCluster
-    let stranger: OwnCluster
-
-    beforeAll(async () => {
-      promoted = await primary.standby()
-      stranger = await OwnCluster.primary(settings, { standby: true })
-    }, 120_000)
-    afterAll(async () => {
-      for (const cluster of [branch, promoted, stranger]) await cluster?.remove()
-    })
-
-    test('one that is promoted is noticed, also in the middle of a session, and refused by name', async () => {
-      const at = await freshPlace()
-      const lines: string[] = []
-      const app = await started(at, { replicas: [promoted], lines, whenBehind: 'wait' })
-      const { token } = await app.execute('set', { id: 1, value: 5 })
-      await app.settle()
-      await promoted.replayed(primary)
-      expect((await app.query('count', { id: 1 }, { after: token })).result.port).toBe(promoted.port)
-      await promoted.query('select pg_promote()')
-      await promoted.query(`update ${at.schema}.counts_v1 set value = 666`)
-      // Not even within the second for which it is believed.
-      expect((await app.query('count', { id: 1 }, { after: token })).result).toMatchObject({ value: 5, port: primary.port })
-      expect((await app.query('count', { id: 1 })).result).toMatchObject({ value: 5, port: primary.port })
-      const [status] = (await app.status()).replicas
-      expect(status).toMatchObject({ state: 'refused', lagMs: null, behindBytes: null })
-      expect(status?.name).toContain(String(promoted.port))
-      expect(status?.error).toContain('not in recovery')
-      expect(lines.filter((line) => line.startsWith('warn a replica is refused') && line.includes(String(promoted.port)))).toHaveLength(1)
-    })
-
-    test('one that follows another server of the same descent is refused', async () => {
-      branch = await promoted.standby()
-      const app = await started(await freshPlace(), { replicas: [branch] })
-      expect((await app.query('count', { id: 1 })).result.port).toBe(primary.port)
-      expect((await app.status()).replicas).toMatchObject([{ state: 'refused', error: 'it is on timeline 2, the primary on 1' }])
-    })
-
-    test('one of another cluster is refused', async () => {
-      const app = await started(await freshPlace(), { replicas: [stranger, first] })
-      for (let i = 0; i < 3; i++) expect((await app.query('count', { id: 1 })).result.port).toBe(first.port)
-      expect((await app.status()).replicas).toMatchObject([
-        { state: 'refused', error: 'it is a replica of another database cluster' },
-        { state: 'following' },
-      ])
-    })
   })
 
   test('a position at the very beginning of a page is one that a replica reaches', async () => {
@@ -687,105 +416,5 @@ describe.skipIf(ownClusterMissing)(ownClusterMissing || 'queries from replicas',
     stops.push(() => database.close())
     const { wal } = await readWalPosition(database)
     expect(Number(wal) % size).toBe(0)
-  })
-
-  test(`under writers, readers, pauses and crashes no answer is from before its token (seed ${seed})`, { timeout: 240_000 }, async () => {
-    const at = await freshPlace()
-    const random = seeded(seed)
-    const replicas = [first, second]
-    // One of them cancels whatever is in the way.
-    await first.set('max_standby_streaming_delay', '0')
-    stops.push(() => first.set('max_standby_streaming_delay', '30000'))
-    const apps = [
-      await started(at, { replicas, whenBehind: 'primary' }),
-      await started(at, { replicas, whenBehind: 'wait' }),
-      await started(at, { replicas, whenBehind: 'fail' }),
-    ]
-    const found = { answers: new Map<number | undefined, number>(), behind: 0, early: [] as string[] }
-    const end = { now: false }
-    const writer = async (id: number) => {
-      let after: string | undefined
-      for (let value = 1; !end.now; value++) {
-        const writing = apps[random(apps.length)] as (typeof apps)[number]
-        const events = random(2) === 0
-        const options = after === undefined ? {} : { after }
-        const { token } = await writing.execute(events ? 'count' : 'set', { id, value }, options)
-        // Sometimes the token of the last write alone, sometimes all of them added up.
-        after = random(10) < 7 ? token : undefined
-        const reading = apps[random(apps.length)] as (typeof apps)[number]
-        try {
-          const { result } = await reading.query(events ? 'total' : 'count', { id }, { after: token, waitMs: 3000 })
-          found.answers.set(result.port, (found.answers.get(result.port) ?? 0) + 1)
-          if (result.value !== value) found.early.push(`${id}: ${result.value} instead of ${value} from ${result.port}`)
-        } catch (error) {
-          if (!['replica_behind', 'behind'].includes((error as { code?: string }).code ?? '')) throw error
-          found.behind++
-        }
-      }
-    }
-    const writers = Array.from({ length: 8 }, (_, id) => writer(id))
-    const writing = Promise.all(writers)
-    const commotion = async () => {
-      for (let round = 0; round < 24; round++) {
-        const standby = replicas[random(2)] as OwnCluster
-        if (round === 8 || round === 16) {
-          await standby.crash()
-          await standby.start()
-        } else if (random(2) === 0) await standby.pause()
-        else for (const each of replicas) await each.resume()
-        const from = [...found.answers.values()].reduce((a, b) => a + b, found.behind)
-        while ([...found.answers.values()].reduce((a, b) => a + b, found.behind) < from + 15)
-          await new Promise((resolve) => setTimeout(resolve, 5))
-      }
-    }
-    try {
-      await Promise.race([writing, commotion()])
-    } finally {
-      end.now = true
-      for (const standby of replicas) await standby.resume()
-    }
-    await writing
-    expect(found.early).toEqual([])
-    // All of it happened: answers by each, and some that were not there.
-    for (const { port } of [primary, first, second]) expect(found.answers.get(port) ?? 0).toBeGreaterThan(10)
-    expect(found.behind).toBeGreaterThan(0)
-  })
-})
-
-describe('tokens and options', () => {
-  const token = (wal: string | undefined): Token => ({
-    generation: 'abc',
-    writes: [{ xid: '5', fanOut: false }],
-    upTo: undefined,
-    position: 0,
-    wal,
-  })
-
-  test('a token keeps its WAL position, with and without a position in the log', () => {
-    for (const position of [0, 77]) {
-      for (const wal of ['1', String(2n ** 63n)]) {
-        expect(decodeToken(encodeToken({ ...token(wal), position }))).toEqual({ ...token(wal), position })
-      }
-      expect(decodeToken(encodeToken({ ...token(undefined), position })).wal).toBeUndefined()
-    }
-    const tooLarge = Buffer.from('1.abc.5.7..zzzzzzzzzzzzz').toString('base64url')
-    expect(() => decodeToken(tooLarge)).toThrow(expect.objectContaining({ code: 'malformed' }))
-  })
-
-  test('tokens add up to the later WAL position, or to none when one has none', () => {
-    expect(mergeTokens(token('99'), token('100')).wal).toBe('100')
-    expect(mergeTokens(token('100'), token('99')).wal).toBe('100')
-    expect(mergeTokens(token('100'), token(undefined)).wal).toBeUndefined()
-    expect(mergeTokens(token(undefined), token('100')).wal).toBeUndefined()
-  })
-
-  test('servers that are named twice, and a choice that is none, are refused', () => {
-    const url = 'postgres://localhost/a'
-    expect(() => postgres({ primary: url, replicas: [url] })).toThrow(expect.objectContaining({ code: 'usage' }))
-    expect(() => postgres({ primary: 'postgres://localhost/b', replicas: [url, url] })).toThrow(expect.objectContaining({ code: 'usage' }))
-    expect(() => postgres({ primary: url, replicas: [], whenBehind: 'never' as WhenBehind })).toThrow(
-      expect.objectContaining({ code: 'usage' }),
-    )
-    expect(postgres({ primary: url, replicas: [] }).replicas).toBeUndefined()
   })
 })

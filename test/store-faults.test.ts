@@ -1,42 +1,27 @@
-import { type Database, headwater, type Log, materializedView, projection, query, type Role, type Store, type as typeOf } from 'headwater'
+import { type Database, headwater, materializedView, projection, query, type as typeOf } from 'headwater'
 import { memory } from 'headwater/memory'
 import { mongodb } from 'headwater/mongodb'
 import { postgres, postgresStore } from 'headwater/postgres'
-import { redis } from 'headwater/redis'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { commands, counter, places, priceTables } from './process/counters.ts'
+import { beforeEach, describe, expect, test } from 'vitest'
+import { commands, counter } from './process/counters.ts'
+import { answerTimeoutMs, type Breakable, breakableRedis } from './support/breakable-store.ts'
+import { counterSuite, outcome, server } from './support/counter-suite.ts'
 import { askOwnWrites, type CounterApplication, expectedRows, storedRows } from './support/counters.ts'
-import { databases, freshSchema, lasting, postgresUrl } from './support/databases.ts'
-import { RedisServer } from './support/redis-server.ts'
+import { freshSchema, lasting, postgresUrl } from './support/databases.ts'
 import { isLong, type Random, seed, seeded } from './support/seed.ts'
 import { mongodbUrl, redisMissing } from './support/store-addresses.ts'
 import { run, stores } from './support/stores.ts'
 import { TcpProxy } from './support/tcp-proxy.ts'
+import { pause, waitUntil } from './support/wait.ts'
 
-const server = databases.find(({ name }) => name === 'postgres')
 const redisSkip = await redisMissing()
 const mongodbSkip = stores.find(({ name }) => name === 'mongodb')?.skip ?? false
-
-/** A server with something before it that a test can break. */
-interface Breakable {
-  readonly proxy: TcpProxy
-  /** Through the proxy. */
-  open(): Store
-  /** Past it. */
-  direct(): Store
-  /** Ends connections at the server, where that can be asked for. */
-  hangUp?(): Promise<unknown>
-  close(): Promise<void>
-}
 
 interface Target {
   readonly name: 'redis' | 'mongodb' | 'postgres'
   readonly skip: string | false | undefined
   break(): Promise<Breakable>
 }
-
-/** A server that is slow for another reason must not be taken for one that is silent. */
-const answerTimeoutMs = 800
 
 const targets: readonly Target[] = [
   { name: 'redis', skip: redisSkip, break: breakableRedis },
@@ -72,89 +57,16 @@ const targets: readonly Target[] = [
   },
 ]
 
-async function breakableRedis(...settings: readonly string[]): Promise<Breakable & { readonly server: RedisServer }> {
-  const own = await RedisServer.start(...settings)
-  const { hostname: host, port } = new URL(own.url)
-  const proxy = await TcpProxy.open({ host, port: Number(port), raw: true })
-  return {
-    server: own,
-    proxy,
-    open: () => redis(`redis://127.0.0.1:${proxy.port}`, { answerTimeoutMs }),
-    direct: () => redis(own.url),
-    hangUp: () => own.control.sendCommand(['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes']),
-    close: async () => {
-      await proxy.close()
-      await own.stop()
-    },
-  }
-}
-
 describe.skipIf(server?.skip)(`stores that fail, seed ${seed}`, () => {
   let database: Database
   let schema: string
   let random: Random
-  const apps: CounterApplication[] = []
-  const closing: (() => Promise<unknown>)[] = []
-  /** What was said of what, and for how long to wait before it is tried again. */
-  const said: { readonly message: string; readonly tryAgainMs: number | undefined }[] = []
-  const log: Log = (_level, message, details) => {
-    said.push({ message, tryAgainMs: (details as { tryAgainMs?: number } | undefined)?.tryAgainMs })
-    if (process.env.LOUD) process.stdout.write(`${message} ${JSON.stringify(details ?? {})}\n`)
-  }
+  const { opened, apps, closing, said, log, started, broken, direct, fill, statusesOf } = counterSuite()
 
-  beforeEach(async () => {
-    if (!server) throw new Error('no server')
-    database = await server.open()
-    schema = freshSchema()
+  beforeEach(() => {
+    ;({ database, schema } = opened())
     random = seeded(seed)
-    said.splice(0)
-    await database.query(priceTables)
   })
-
-  afterEach(async () => {
-    for (const app of apps.splice(0)) await app.stop()
-    for (const close of closing.splice(0).reverse()) await close()
-    await database.query(`drop schema if exists "${schema}" cascade`)
-    await database.close()
-  })
-
-  function application(kept: Readonly<Record<string, Store | undefined>>, on: Database = database): CounterApplication {
-    const app = headwater({ database: lasting(on), schema, log, pollIntervalMs: 10, ...places(kept) }) as unknown as CounterApplication
-    apps.push(app)
-    return app
-  }
-
-  async function started(kept: Readonly<Record<string, Store | undefined>>, roles?: readonly Role[], on?: Database) {
-    const app = application(kept, on)
-    await app.start(roles ? { roles } : {})
-    return app
-  }
-
-  async function broken<B extends Breakable>(breakable: Promise<B>): Promise<B> {
-    const made = await breakable
-    closing.push(() => made.close())
-    return made
-  }
-
-  /** Processes know a store by its address, which is another past the proxy. */
-  function direct(breakable: Breakable): Store {
-    const store = Object.assign(breakable.direct(), { description: breakable.open().description })
-    closing.push(async () => store.close?.())
-    return store
-  }
-
-  async function fill(app: CounterApplication, count: number): Promise<void> {
-    for (let i = 0; i < count; i++) {
-      await app.execute('count', { id: `k${i}`, by: 1 + (i % 7) })
-      await app.execute('setPrice', { id: `k${i}`, price: 1 + (i % 7) })
-    }
-  }
-
-  /** How the read models of a place are. */
-  async function statusesOf(app: CounterApplication, name: string) {
-    const { readModels } = await app.status()
-    return readModels.filter((status) => status.name === `totals_${name}` || status.name === `prices_${name}`)
-  }
 
   test('what is in a store is answered while the write database is away, and the answer says how old it may be', async () => {
     const { hostname: host, port } = new URL(postgresUrl)
@@ -266,74 +178,6 @@ describe.skipIf(server?.skip)(`stores that fail, seed ${seed}`, () => {
       }, 120_000)
     })
   }
-
-  describe.skipIf(redisSkip)('a Redis that forgets', () => {
-    test('emptied while nobody writes: it answers "building" until all is there again, never a part', async () => {
-      const breakable = await broken(breakableRedis())
-      const app = await started({ away: breakable.open(), home: undefined })
-      await fill(app, 30)
-      await app.settle()
-      const reader = await started({ away: direct(breakable), home: undefined }, ['queries'])
-      await waitUntil(async () => (await reader.query('totals_away', {})).result === 30)
-      // Whoever fills it again needs longer for one message than the reader for its question.
-      breakable.proxy.delayMs = 100
-      await breakable.server.control.flushAll()
-      const seen = { totals_away: new Set<unknown>(), prices_away: new Set<unknown>() }
-      for (const query of ['totals_away', 'prices_away'] as const) seen[query].add(await outcome(reader, query))
-      breakable.proxy.delayMs = 5
-      await waitUntil(async () => {
-        for (const query of ['totals_away', 'prices_away'] as const) seen[query].add(await outcome(reader, query))
-        return seen.totals_away.has(30) && seen.prices_away.has(30)
-      })
-      expect(seen).toEqual({ totals_away: new Set(['building', 30]), prices_away: new Set(['building', 30]) })
-      expect((await reader.query('totals_home', {})).result).toBe(30)
-      await app.settle()
-      expect(await storedRows(direct(breakable), schema, 'away')).toEqual(await expectedRows(database, schema))
-      for (const name of ['totals_away', 'prices_away']) {
-        expect((await app.readModel(name).verify()).differences).toEqual([])
-        expect(await app.readModel(name).status()).toMatchObject({ state: 'live', error: undefined })
-      }
-    }, 60_000)
-
-    test('killed, and back from an older copy of itself: noticed and mended, and no token is answered from before it', async () => {
-      const breakable = await broken(breakableRedis())
-      const app = await started({ away: breakable.open(), home: undefined })
-      await fill(app, 10)
-      await app.settle()
-      for (let round = 0; round < (isLong ? 10 : 2); round++) {
-        await breakable.server.snapshot()
-        const id = `k${random(10)}`
-        await app.execute('count', { id, by: 0 })
-        const { token: first } = await app.execute('count', { id, by: 100 + round })
-        const { token } = await app.execute('setPrice', { id, price: 100 + round }, { after: first })
-        await app.settle()
-        const reader = await started({ away: direct(breakable), home: undefined }, ['queries'])
-        const right = { total: 100 + round, events: 1 }
-        await waitUntil(async () => (await outcome(reader, 'total_away', { id }, token)) !== 'behind')
-        expect((await reader.query('total_away', { id })).result).toEqual(right)
-        await breakable.server.kill()
-        breakable.proxy.delayMs = 20
-        await breakable.server.start()
-        const answers: unknown[] = []
-        // Without a token too: what this process has seen there it does not take back.
-        await waitUntil(async () => {
-          answers.push(await outcome(reader, 'total_away', { id }))
-          const total = await outcome(reader, 'total_away', { id }, token, 0)
-          const price = await outcome(reader, 'price_away', { id }, token, 0)
-          answers.push(total)
-          expect(typeof price === 'string' || (price as { price: number }).price === 100 + round).toBe(true)
-          return typeof total !== 'string' && typeof price !== 'string'
-        })
-        expect(
-          answers.filter((answer) => typeof answer !== 'string').every((answer) => JSON.stringify(answer) === JSON.stringify(right)),
-        ).toBe(true)
-        breakable.proxy.delayMs = 0
-        await app.settle()
-        expect(await storedRows(direct(breakable), schema, 'away')).toEqual(await expectedRows(database, schema))
-        expect(await statusesOf(app, 'away')).toMatchObject(Array(2).fill({ state: 'live', error: undefined }))
-      }
-    }, 120_000)
-  })
 
   const refusals = [
     {
@@ -454,83 +298,4 @@ describe.skipIf(server?.skip)(`stores that fail, seed ${seed}`, () => {
       60_000,
     )
   }
-
-  test('an owner that sleeps past its lease, in memory: what it wakes with counts nothing', async () => {
-    const inner = memory()
-    const bed = sleeper()
-    const sleeping = await started({ away: bed.store(inner), home: undefined }, undefined, bed.database(database))
-    await fill(sleeping, 5)
-    await sleeping.settle()
-    const writer = await started({ away: inner, home: undefined }, ['commands', 'queries'])
-    for (let round = 0; round < (isLong ? 10 : 2); round++) {
-      const clients = askOwnWrites(writer, { places: ['home', 'away'], client: `c${round}`, random, until: (at) => at >= 30 })
-      await pause(random(60))
-      bed.sleep()
-      const other = await started({ away: inner, home: undefined })
-      const { wrong, answered } = await clients
-      await other.settle()
-      expect(wrong).toEqual([])
-      expect(answered).toBeGreaterThan(0)
-      expect(await storedRows(inner, schema, 'away')).toEqual(await expectedRows(database, schema))
-      bed.wake()
-      await askOwnWrites(writer, { places: [], client: `d${round}`, random, until: (at) => at >= 10 })
-      await other.settle()
-      expect(await storedRows(inner, schema, 'away')).toEqual(await expectedRows(database, schema))
-      await other.stop()
-      apps.splice(apps.indexOf(other), 1)
-    }
-  }, 120_000)
 })
-
-/** A code where it fails, else the result. */
-async function outcome(app: CounterApplication, query: string, input: object = {}, after?: string, waitMs?: number): Promise<unknown> {
-  try {
-    return (await app.query(query, input, { ...(after === undefined ? {} : { after }), ...(waitMs === undefined ? {} : { waitMs }) }))
-      .result
-  } catch (error) {
-    return error instanceof Error && 'code' in error ? error.code : String(error)
-  }
-}
-
-/** A process that can be put to sleep: nothing it asks a database or a store for goes out before it wakes. */
-function sleeper() {
-  let asleep: Promise<void> | undefined
-  let wake = () => {}
-  const up = async <T>(work: () => Promise<T>): Promise<T> => {
-    await asleep
-    return await work()
-  }
-  return {
-    sleep() {
-      asleep = new Promise((resolve) => {
-        wake = resolve
-      })
-    },
-    wake() {
-      asleep = undefined
-      wake()
-    },
-    database: (inner: Database): Database => ({
-      traits: inner.traits,
-      query: (...call) => up(() => inner.query(...call)) as never,
-      transaction: (...call) => up(() => inner.transaction(...call)),
-      close: async () => undefined,
-    }),
-    store: (inner: Store): Store => ({
-      description: inner.description,
-      load: (...call) => up(() => inner.load(...call)),
-      range: (...call) => up(() => inner.range(...call)),
-      apply: (...call) => up(() => inner.apply(...call)),
-      drop: (...call) => up(() => inner.drop(...call)),
-      checkpoints: (model) => up(async () => (await inner.checkpoints?.(model)) ?? []),
-    }),
-  }
-}
-
-async function waitUntil(holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await holds())) await pause(10)
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
-}

@@ -11,6 +11,7 @@ import { databases, freshSchema, lasting, postgresUrl } from './support/database
 import { isLong, seed, seeded } from './support/seed.ts'
 import { mongodbUrl, redisMissing, redisUrl } from './support/store-addresses.ts'
 import { isFerret, run, stores } from './support/stores.ts'
+import { pause } from './support/wait.ts'
 
 const server = databases.find(({ name }) => name === 'postgres')
 const redisSkip = await redisMissing()
@@ -186,7 +187,3 @@ describe.skipIf(server?.skip || redisSkip)(`read models in several stores, kept 
     }
   }, 60_000)
 })
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
-}

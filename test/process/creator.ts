@@ -2,8 +2,8 @@
  * A process that creates streams, twenty at once, waiting after each twenty for the other creator to have tried the same. Prints which it created.
  */
 import { randomUUID } from 'node:crypto'
-import { silentLog, systemClock } from 'headwater'
 import { postgres } from 'headwater/postgres'
+import { distLog } from './dist-log.ts'
 
 export interface Creator {
   readonly url: string
@@ -14,19 +14,8 @@ export interface Creator {
 }
 
 const options = JSON.parse(process.argv[2] ?? '{}') as Creator
-const { databaseLog } = (await import(
-  new URL('../../../dist/log/database-log.js', import.meta.url).href
-)) as typeof import('../../src/log/database-log.ts')
 const database = postgres(options.url, { poolSize: 4 })
-const log = databaseLog({
-  database,
-  schema: options.schema,
-  clock: systemClock,
-  log: silentLog,
-  generation: () => options.generation,
-  renewGeneration: () => Promise.reject(new Error('the generation changed')),
-  onLost: () => {},
-})
+const { log } = await distLog(database, options)
 const tried = `"${options.schema}".tried`
 
 async function create(stream: string): Promise<string> {

@@ -3,24 +3,13 @@
  * rolled back with the transaction it was part of.
  */
 import { randomUUID } from 'node:crypto'
-import { silentLog, systemClock } from 'headwater'
 import { postgres } from 'headwater/postgres'
+import { dist, distLog } from './dist-log.ts'
 
 const options = JSON.parse(process.argv[2] ?? '{}') as { url: string; schema: string; generation: string; seed: number; rounds: number }
-const dist = async <T>(file: string) => (await import(new URL(`../../../dist/${file}`, import.meta.url).href)) as T
-const { databaseLog } = await dist<typeof import('../../src/log/database-log.ts')>('log/database-log.js')
 const { stageAppend, takeStaged } = await dist<typeof import('../../src/log/stage-append.ts')>('log/stage-append.js')
 const database = postgres(options.url, { poolSize: 5 })
-const runtime = {
-  database,
-  schema: options.schema,
-  clock: systemClock,
-  log: silentLog,
-  generation: () => options.generation,
-  renewGeneration: () => Promise.reject(new Error('the generation changed')),
-  onLost: () => {},
-}
-const log = databaseLog(runtime)
+const { runtime, log } = await distLog(database, options)
 
 let state = options.seed
 function random(below: number): number {
