@@ -1,10 +1,11 @@
 import type { SqlResult } from '../../index.ts'
-import { decoderOf } from './value.ts'
 
-/** What a statement answered, as PostgreSQL's own text. */
+/** What a statement answered, its values as the port promises them. */
 export interface Answer {
-  readonly fields: readonly { readonly name: string; readonly oid: number }[]
-  readonly rows: readonly (readonly (string | null)[])[]
+  readonly columns: readonly string[]
+  readonly rows: readonly (readonly unknown[])[]
+  /** Of a value that is more than the port can give. */
+  readonly refusal: Error | undefined
   /** The first word of the command tag: `SELECT`, `COMMIT`, ... */
   readonly command: string
   readonly rowCount: number
@@ -27,20 +28,22 @@ export interface Connection {
   discard(): void
 }
 
-/** The answer as the port promises it. */
-export function resultOf<R>(answer: Answer, rowMode: 'object' | 'array' = 'object'): SqlResult<R> {
-  const columns = answer.fields.map(({ name, oid }) => ({ name, decode: decoderOf(oid) }))
-  const valuesOf = (row: readonly (string | null)[]) =>
-    columns.map(({ name, decode }, i) => {
-      const text = row[i] ?? null
-      return text === null ? null : decode(text, name)
-    })
-  const rows: readonly unknown[] =
-    rowMode === 'array'
-      ? answer.rows.map(valuesOf)
-      : answer.rows.map((row) => {
-          const values = valuesOf(row)
-          return Object.fromEntries(columns.map(({ name }, i) => [name, values[i]]))
-        })
-  return { rows: rows as readonly R[], rowCount: answer.rowCount }
+/**
+ * The answer as the port promises it.
+ * @throws {DatabaseError} a value that cannot be given as it is
+ */
+export function resultOf<R>({ columns, rows, rowCount, refusal }: Answer, rowMode: 'object' | 'array' = 'object'): SqlResult<R> {
+  if (refusal) throw refusal
+  const given: readonly unknown[] = rowMode === 'array' ? rows : rows.map(objectOf(columns))
+  return { rows: given as readonly R[], rowCount }
+}
+
+function objectOf(columns: readonly string[]): (values: readonly unknown[]) => object {
+  // To set this one would set the prototype.
+  if (columns.includes('__proto__')) return (values) => Object.fromEntries(columns.map((name, i) => [name, values[i]]))
+  return (values) => {
+    const row: Record<string, unknown> = {}
+    for (let i = 0; i < columns.length; i++) row[columns[i] as string] = values[i]
+    return row
+  }
 }

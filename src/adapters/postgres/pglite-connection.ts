@@ -1,8 +1,9 @@
 import { Worker } from 'node:worker_threads'
 import { DatabaseUnavailableError } from '../../index.ts'
 import type { Answer, Connection } from './connection.ts'
+import { Decoding } from './decoding.ts'
 import { failureOf, isFatal, isStalePlan, type ServerFailure } from './failure.ts'
-import type { Reply } from './pglite-message.ts'
+import type { Reply, TextAnswer } from './pglite-message.ts'
 import { StatementNames } from './statement-names.ts'
 
 /** The one session of a PGlite in its worker thread. */
@@ -55,7 +56,7 @@ export class PgliteConnection implements Connection {
     }
     if ('failure' in reply) throw this.#failure(reply.failure)
     this.#status = reply.answer.status
-    return reply.answer
+    return answerOf(reply.answer)
   }
 
   /** Lets PGlite write what it holds and ends its thread. */
@@ -102,4 +103,12 @@ export class PgliteConnection implements Connection {
   #unavailable(crash: Error): DatabaseUnavailableError {
     return new DatabaseUnavailableError(`PGlite has stopped: ${crash.message}`, 'statement', { cause: crash })
   }
+}
+
+function answerOf({ fields, rows, ...answer }: TextAnswer): Answer {
+  const decoding = new Decoding()
+  const decoders = fields.map(({ oid }) => decoding.column(oid))
+  const columns = fields.map(({ name }) => name)
+  const values = rows.map((row) => row.map((text, i) => (text === null ? null : decoders[i]?.(text))))
+  return { ...answer, columns, rows: values, refusal: decoding.refusal(columns) }
 }

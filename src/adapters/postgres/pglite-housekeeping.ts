@@ -105,7 +105,7 @@ export class PgliteHousekeeping {
     let names: readonly string[] = []
     await this.#between(async (connection) => {
       await connection.run(flushStatistics, [], false)
-      names = (await connection.run(needVacuum, [], false)).rows.map(([name]) => name ?? '')
+      names = (await connection.run(needVacuum, [], false)).rows.map(([name]) => String(name))
     })
     for (const name of names) {
       // A table may be gone by now.
@@ -114,6 +114,6 @@ export class PgliteHousekeeping {
   }
 }
 
-async function firstValue(connection: Connection, text: string): Promise<string | null> {
+async function firstValue(connection: Connection, text: string): Promise<unknown> {
   return (await connection.run(text, [], false)).rows[0]?.[0] ?? null
 }

@@ -10,5 +10,11 @@ export interface Statement {
   readonly name: string | undefined
 }
 
+/** What a statement answered, as PostgreSQL's own text. */
+export interface TextAnswer extends Pick<Answer, 'command' | 'rowCount' | 'status'> {
+  readonly fields: readonly { readonly name: string; readonly oid: number }[]
+  readonly rows: readonly (readonly (string | null)[])[]
+}
+
 /** What came of it. Number 0, which nobody asked for, says that PGlite is ready. */
-export type Reply = { readonly id: number; readonly answer: Answer } | { readonly id: number; readonly failure: ServerFailure }
+export type Reply = { readonly id: number; readonly answer: TextAnswer } | { readonly id: number; readonly failure: ServerFailure }

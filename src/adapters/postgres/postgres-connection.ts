@@ -1,13 +1,11 @@
 import type pg from 'pg'
 import type { Answer, Connection } from './connection.ts'
+import { Decoding } from './decoding.ts'
 import { failureOf, isFatal, isServerFailure, isStalePlan } from './failure.ts'
 import type { StatementNames } from './statement-names.ts'
 
 /** What `pg` answers: one result, or one per statement of the text. */
-type Result = pg.QueryArrayResult<(string | null)[]>
-
-/** Keeps every value as the text that the server sent. */
-const textOnly: pg.CustomTypesConfig = { getTypeParser: () => (text: string) => text }
+type Result = pg.QueryArrayResult<unknown[]>
 
 /** A session with a server through `pg`, while it is checked out of the pool. */
 export class PostgresConnection implements Connection {
@@ -55,18 +53,21 @@ export class PostgresConnection implements Connection {
   }
 
   async #send(text: string, values: readonly (string | null)[], name: string | undefined): Promise<Answer> {
+    const decoding = new Decoding()
     const config: pg.QueryArrayConfig = {
       text,
-      types: textOnly,
+      types: { getTypeParser: (oid: number) => decoding.column(oid) },
       rowMode: 'array',
       ...(values.length > 0 && { values: [...values] }),
       ...(name !== undefined && { name }),
     }
-    const said: Result | Result[] = await this.raw.query<(string | null)[]>(config)
-    const result: Result | undefined = Array.isArray(said) ? said.at(-1) : said
+    const said: Result | Result[] = await this.raw.query<unknown[]>(config)
+    const results = Array.isArray(said) ? said : [said]
+    const result = results.at(-1)
     return {
-      fields: (result?.fields ?? []).map(({ name: column, dataTypeID }) => ({ name: column, oid: dataTypeID })),
+      columns: namesOf(result),
       rows: result?.rows ?? [],
+      refusal: decoding.refusal(results.flatMap(namesOf)),
       command: result?.command ?? '',
       rowCount: result?.rowCount ?? 0,
       status: this.#status(),
@@ -83,4 +84,8 @@ export class PostgresConnection implements Connection {
     if (!atServer || isFatal(error)) this.#broken = true
     return failureOf(atServer ? error : (this.#lastWords ?? error), 'statement')
   }
+}
+
+function namesOf(result: Result | undefined): readonly string[] {
+  return result?.fields.map(({ name }) => name) ?? []
 }

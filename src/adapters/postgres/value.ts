@@ -3,9 +3,10 @@ import { type ArrayText, readArray } from './array-text.ts'
 import { isoTime } from './time-text.ts'
 
 /** Makes a JSON value of PostgreSQL's text. `column` is for the error. */
-type Decoder = (text: string, column: string) => unknown
+export type Decoder = (text: string, column: string) => unknown
 
-const identity: Decoder = (text) => text
+/** Of what is given as the server's own text. */
+export const identity: Decoder = (text) => text
 
 /** The types that are more than their text, by OID of the type and of its array. */
 const decoders: readonly (readonly [oid: number, arrayOid: number, Decoder])[] = [
