@@ -7,11 +7,13 @@ export interface JsonFault {
   readonly message: string
 }
 
+const top: JsonFault['path'] = []
+
 /**
  * Finds what would poison a reader of this value later: `\u0000` and lone surrogates (PostgreSQL refuses them in jsonb), nesting deeper
  * than 64, and the keys that change prototypes. Dates and other class instances are left to the schema.
  */
-export function jsonFault(value: unknown, path: readonly (string | number)[] = []): JsonFault | undefined {
+export function jsonFault(value: unknown, path: JsonFault['path'] = top): JsonFault | undefined {
   if (typeof value === 'string') return stringFault(value, path)
   if (typeof value !== 'object' || value === null) return undefined
   if (path.length >= depthMax) return { path, message: `nested deeper than ${depthMax}` }

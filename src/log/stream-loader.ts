@@ -1,7 +1,8 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
-import type { Event, EventMetadata, StateEvent } from '../message/event.ts'
+import type { Event, StateEvent } from '../message/event.ts'
 import type { StreamSlice } from './log.ts'
+import { eventOf, streamlessColumns } from './stored-event.ts'
 import { storedStream } from './stored-stream.ts'
 
 /** How many streams one statement loads, of each how many events, and how many statements are under way. */
@@ -19,17 +20,10 @@ interface Wanted {
 }
 
 /** A row of `load_streams`; without an event when the stream had none to give. */
-type Loaded = readonly [
-  entry: number,
-  version: number,
-  position: number | null,
-  id: string,
-  type: string,
-  schemaVersion: number,
-  data: unknown,
-  metadata: EventMetadata,
-  time: string,
-]
+type Loaded = readonly [entry: number, version: number, position: number | null, head: string, contents: unknown]
+
+/** Of an event only what a state is made of. */
+const stateColumns = `position, schema_version || '|' || type as head, data as contents`
 
 /** Where the streams are. */
 export interface StreamPlace {
@@ -102,27 +96,36 @@ export class StreamLoader {
 
   async #loadAll(batch: readonly Wanted[]): Promise<readonly StreamSlice[]> {
     const { database, schema } = this.#place
+    const isWhole = batch[0]?.whole ?? true
     const { rows } = await database.query<Loaded>(
-      `select * from ${quote(schema)}.load_streams($1, $2, $3, $4)`,
-      [
-        batch.map(({ aggregate, stream }) => storedStream(aggregate, stream)),
-        batch.map(({ after }) => after),
-        eventsMax,
-        batch[0]?.whole ?? true,
-      ],
+      `select entry, version, ${isWhole ? streamlessColumns : stateColumns} from ${quote(schema)}.load_streams($1, $2, $3, $4)`,
+      [batch.map(({ aggregate, stream }) => storedStream(aggregate, stream)), batch.map(({ after }) => after), eventsMax, isWhole],
       { rowMode: 'array', prepare: true },
     )
     const slices = batch.map((): { events: Event[]; version: number } => ({ events: [], version: 0 }))
-    for (const [entry, version, position, id, type, schemaVersion, data, metadata, time] of rows) {
+    for (const [entry, version, position, head, contents] of rows) {
       const slice = slices[entry - 1]
       const wanted = batch[entry - 1]
       if (!slice || !wanted) continue
-      const { aggregate, stream, whole } = wanted
+      const { aggregate, stream } = wanted
       slice.version = version
       if (position === null) continue
-      const event = { type, aggregate, stream, version, position, schemaVersion, data }
-      // Whoever asked for a state is given events without the rest.
-      slice.events.push((whole ? { id, ...event, time, metadata } : event) as Event)
+      if (isWhole) {
+        slice.events.push({ ...eventOf([position, head, contents as string]), aggregate, stream })
+      } else {
+        const cut = head.indexOf('|')
+        const event: StateEvent = {
+          type: head.slice(cut + 1),
+          aggregate,
+          stream,
+          version,
+          position,
+          schemaVersion: Number(head.slice(0, cut)),
+          data: contents,
+        }
+        // Whoever asked for a state is given events without the rest.
+        slice.events.push(event as Event)
+      }
     }
     return slices
   }
