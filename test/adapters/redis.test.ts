@@ -172,6 +172,25 @@ describe.skipIf(skip)('on a server of its own', () => {
     await client.close()
   })
 
+  test('finds a row again that an interrupted batch deleted, and the next one brought back', async () => {
+    let broken = false
+    const client = await meddling((call) => {
+      if (broken && call % 3 === 0) throw new Error('the connection broke')
+    })
+    const store = redis(client)
+    const model = freshModel()
+    await store.apply(model, batch(null, 1, [change(model, 'x', 0, 1, { name: 'a' })]))
+    client.calls = 0
+    broken = true
+    const many = Array.from({ length: 1_200 }, (_, i) => change(model, `key ${i}`, 0, i + 10, { name: 'b' }))
+    await expect(store.apply(model, batch(1, 2_000, [change(model, 'x', 1, 9, null), ...many]))).rejects.toThrow()
+    broken = false
+    expect(await store.apply(model, batch(1, 3_000, [change(model, 'x', 9, 2_500, { name: 'c' })]))).toBe('applied')
+    const { rows } = await store.range(model, { ...end, from: 'x', to: 'y' })
+    expect(rows.map(({ key, position }) => [key, position])).toEqual([['x', 2_500]])
+    await client.close()
+  })
+
   test('writes no script larger than 500 rows or 256 KB', async () => {
     const sizes: [number, number][] = []
     const client = await meddling(() => {})

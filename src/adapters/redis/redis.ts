@@ -191,10 +191,10 @@ class ScriptedStore implements RedisStore {
       ...[checkpointText(from), checkpointText(to), String(to.position), isLast ? '1' : '0'],
       ...[changes.length, parks.length, backs.length].map(String),
     ]
+    const gone = (key: string, position: number) => `${position}::${isLast ? '' : partitionOf(key)}`
     for (const { key, was, position, version, row, index } of changes) {
-      const texts = row === null ? '' : index.map((text) => `${text}\0`).join('')
-      const value = row === null ? '' : rowText(position, version, row)
-      values.push(key, was === undefined ? '*' : String(was), String(position), value, texts, isLast ? '' : String(partitionOf(key)))
+      values.push(key, was === undefined ? '*' : String(was), row === null ? gone(key, position) : rowText(position, version, row))
+      if (keys.indexes.length > 0) values.push(row === null ? '' : index.map((text) => `${text}\0`).join(''))
     }
     for (const { key, position, eventId, reason } of parks) values.push(key, JSON.stringify({ position, eventId, reason }))
     for (const key of backs) values.push(key)

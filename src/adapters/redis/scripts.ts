@@ -50,16 +50,16 @@ return {redis.call('HGET', KEYS[1], '\\0state'), members, keys, fetch('HMGET', K
  * KEYS: rows, texts, keys, parked, deleted, each index.
  * ARGV: format, the incarnation that must be there (empty: any), the one to give to a new version, first and last partition, the checkpoint
  * that must be there (empty: none), the one to write, its position, 1 if this is the last part; how many rows, parked and taken back; of
- * each row its key, what it was (* for any), position, value (empty: deleted), texts (each closed by a zero byte) and partition; of each parked key and reason;
- * and the keys taken back.
+ * each row its key, what it was (* for any), its value (of one to delete `<position>::<partition>`), and where there are indexes its texts (each closed by
+ * a zero byte); of each parked key and reason; and the keys taken back.
  */
 export const applyScript = script(`${chunked}
 local rows, texts, keys, parked, deleted = unpack(KEYS, 1, 5)
 local format, incarnation, fresh = ARGV[1], ARGV[2], ARGV[3]
 local first, last, from, to, reached, isLast = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7], ARGV[8], ARGV[9] == '1'
 local rowCount, parkCount, backCount = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
-local width = 6
-local function field(i, n) return ARGV[12 + (i - 1) * width + n] end
+local indexed = #KEYS > 5
+local head, width = 12, indexed and 4 or 3
 
 for i, key in ipairs(KEYS) do
   local kind = redis.call('TYPE', key).ok
@@ -84,16 +84,23 @@ for a, b, value in string.gmatch(checkpoints or '', '(%d+)%-(%d+)=([^;]*);') do
 end
 if covered ~= (from == '' and 0 or last - first + 1) then return {'lost'} end
 
+-- A row is an object, so what does not end in a brace has no row.
+local brace = 125
+local match, byte = string.match, string.byte
 local names, writes = {}, {}
-for i = 1, rowCount do names[i] = field(i, 1) end
+for i = 1, rowCount do names[i] = ARGV[head + (i - 1) * width + 1] end
 local current = fetch('HMGET', rows, names)
 for i = 1, rowCount do
-  local position = current[i] and string.match(current[i], '^%d+') or '0'
-  local was, new = field(i, 2), field(i, 3)
-  if was == '*' then
-    if tonumber(position) < tonumber(new) then writes[#writes + 1] = i end
-  elseif position == was then writes[#writes + 1] = i
-  elseif tonumber(position) < tonumber(new) and not (position == '0' and field(i, 4) == '') then return {'lost'} end
+  local at = head + (i - 1) * width
+  local was, value = ARGV[at + 2], ARGV[at + 3]
+  local position = current[i] and match(current[i], '^%d+') or '0'
+  if position == was then writes[#writes + 1] = i
+  else
+    local isNewer = tonumber(position) < tonumber(match(value, '^%d+'))
+    if was == '*' then
+      if isNewer then writes[#writes + 1] = i end
+    elseif isNewer and not (position == '0' and byte(value, -1) ~= brace) then return {'lost'} end
+  end
 end
 
 local function split(text)
@@ -110,7 +117,7 @@ if not met then
   redis.call('HSET', rows, '\\0state', format .. '|0|', '\\0incarnation', fresh)
   met = fresh
 end
-local old = #KEYS > 5 and fetch('HMGET', texts, names) or {}
+local old = indexed and fetch('HMGET', texts, names) or {}
 local set, unset, setTexts, unsetTexts, enter, leave, remember = {}, {}, {}, {}, {}, {}, {}
 local out, into = {}, {}
 for n = 6, #KEYS do out[n], into[n] = {}, {} end
@@ -118,24 +125,31 @@ local function add(list, a, b)
   list[#list + 1] = a
   if b then list[#list + 1] = b end
 end
+local none, filled = {}, 0
 for _, i in ipairs(writes) do
-  local key, value = names[i], field(i, 4)
-  local before = old[i] and split(old[i]) or {}
-  local after = {}
-  if value ~= '' then
-    add(set, key, value)
-    add(enter, '0', key)
-    after = split(field(i, 5))
-    if #KEYS > 5 then add(setTexts, key, field(i, 5)) end
+  local at = head + (i - 1) * width
+  local key, value = names[i], ARGV[at + 3]
+  local after = none
+  if byte(value, -1) == brace then
+    set[filled + 1], set[filled + 2] = key, value
+    filled = filled + 2
+    if not (current[i] and byte(current[i], -1) == brace) then add(enter, '0', key) end
+    if indexed then
+      after = split(ARGV[at + 4])
+      add(setTexts, key, ARGV[at + 4])
+    end
   else
     add(leave, key)
-    if #KEYS > 5 then add(unsetTexts, key) end
+    if indexed then add(unsetTexts, key) end
     if isLast then add(unset, key)
     else
-      add(set, key, field(i, 3) .. '::')
-      add(remember, key, field(i, 6))
+      local position, partition = match(value, '^(%d+)::(%d*)$')
+      add(set, key, position .. '::')
+      filled = filled + 2
+      add(remember, key, partition)
     end
   end
+  local before = old[i] and split(old[i]) or none
   for n = 6, #KEYS do
     local gone, come = before[n - 5], after[n - 5]
     if gone ~= come then
@@ -157,7 +171,7 @@ for n = 6, #KEYS do
 end
 if not isLast then return {'applied', met} end
 
-local at = 12 + rowCount * width
+local at = head + rowCount * width
 local park, back = {}, {}
 for i = 1, parkCount * 2 do park[i] = ARGV[at + i] end
 for i = 1, backCount do back[i] = ARGV[at + parkCount * 2 + i] end
