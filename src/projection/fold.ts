@@ -119,11 +119,12 @@ export function step(
   const handler = folding.handlers.get(event.type) as (row: unknown, event: unknown, key: unknown) => unknown
   const made = call(handler, entry.row, event, key)
   // Where versions are checked, an event that leaves the row is remembered too, or the next one would not seem to follow.
-  if (made === undefined) return folding.consecutive && entry.row ? { row: entry.row, ...at, parked: undefined } : entry
+  if (made === undefined)
+    return folding.consecutive && entry.row ? { row: entry.row, position: at.position, version: at.version, parked: undefined } : entry
   // What a store remembers of a row that is gone is its own affair, so its version is not compared with what comes.
   if (made === null) return { row: undefined, position: at.position, version: null, parked: undefined }
   if (made !== entry.row) checkRow(folding, made, key)
-  return { row: made as object, ...at, parked: undefined }
+  return { row: made as object, position: at.position, version: at.version, parked: undefined }
 }
 
 /** The composite key is taken apart only for a handler that asks for it. */
@@ -156,6 +157,7 @@ function checkRow(folding: Folding, made: unknown, key: string): void {
     const path = (issue?.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
     throw new HandlerError(`the row does not match its schema${path ? ` at ${path}` : ''}: ${issue?.message ?? 'refused'}`)
   }
+  if (folding.indexes.length === 0) return
   for (const [i, text] of indexTexts(folding, row, key).entries()) {
     if (text.length > indexBytesMax / 3 && Buffer.byteLength(text) > indexBytesMax) {
       throw new HandlerError(`what index ${folding.indexes[i]?.name} orders the row by is longer than ${indexBytesMax} bytes`)

@@ -5,6 +5,7 @@ import { logOn } from '../log/log-on.ts'
 import type { Event } from '../message/event.ts'
 import { databaseStore } from '../read-model/database-store.ts'
 import type { Checkpoint, Partitions, Store, StoredModel } from '../read-model/store.ts'
+import { Cadence } from './cadence.ts'
 import { checkWitness } from './checkpoint-witness.ts'
 import { contiguous } from './contiguous.ts'
 import type { Feed, Subscriber } from './feed.ts'
@@ -62,6 +63,7 @@ export class Projector implements Subscriber {
   readonly #model: StoredModel
   readonly #bell = new Wake()
   readonly #reading: ReadAhead
+  readonly #cadence: Cadence
   #set: WorkingSet
   #stored: Checkpoint | null = null
   /** Where it stood before a transaction that has not committed yet. */
@@ -72,7 +74,6 @@ export class Projector implements Subscriber {
   #joined: number | undefined
   #overflow = false
   #writing: Promise<void> | undefined
-  #flushedAt = 0
   /** When to look whether rows and log are still those that it remembers. */
   #lookAt = 0
   #requests: readonly KeyRequest[] = []
@@ -83,6 +84,7 @@ export class Projector implements Subscriber {
   constructor(options: ProjectorOptions) {
     this.#options = options
     this.#reading = new ReadAhead(options.runtime.eventLog)
+    this.#cadence = new Cadence(() => options.runtime.clock.now(), options.building)
     this.#model = storedModel(options.runtime.schema, options.version)
     this.#set = this.#emptySet(null)
   }
@@ -155,12 +157,13 @@ export class Projector implements Subscriber {
       const events = await this.#next()
       if (events.length > 0) {
         await this.#fold(events)
-        if (this.#joined !== undefined || this.#due()) await this.#flush()
+        if (this.#joined !== undefined || this.#cadence.isDue(this.#set)) await this.#flush()
         continue
       }
       await this.#flush()
       await this.#writing
       this.atHead = true
+      this.#cadence.begin()
       this.#options.onProgress()
       if (!this.#rung && this.#waiting === 0 && !signal.aborted) await this.#bell.wait(clock, 1000, signal)
       this.#rung = false
@@ -235,7 +238,7 @@ export class Projector implements Subscriber {
       }
       const events = await this.#reading.read(this.#set.reached.position)
       await this.#fold(events)
-      if (this.#due()) await this.#flush()
+      if (this.#cadence.isDue(this.#set)) await this.#flush()
     }
     this.#options.onProgress()
   }
@@ -266,7 +269,7 @@ export class Projector implements Subscriber {
     this.#stored = checkpoint
     this.#set = this.#emptySet(checkpoint)
     this.#reading.clear()
-    this.#flushedAt = this.#options.runtime.clock.now()
+    this.#cadence.begin()
   }
 
   #emptySet(checkpoint: Checkpoint | null): WorkingSet {
@@ -338,16 +341,6 @@ export class Projector implements Subscriber {
     return (await this.#set.fold(good, store, () => this.#writing ?? Promise.resolve())) ?? fault
   }
 
-  /**
-   * Behind, rows are written when there are many, or after a while: an event in a row that many others follow need not be written alone. Nobody
-   * reads a version that is being built, so it may take its time, as long as its rows fit into memory and little is lost with the process.
-   */
-  #due(): boolean {
-    const age = this.#options.runtime.clock.now() - this.#flushedAt
-    if (!this.#options.building()) return this.#set.changed >= 5000 || age >= 250
-    return this.#set.changed >= 100_000 || this.#set.changedBytes >= 32 * 2 ** 20 || age >= 3000
-  }
-
   /** Begins to write what was folded, after the batch before it is written. */
   async #flush(): Promise<void> {
     await this.#writing
@@ -360,7 +353,7 @@ export class Projector implements Subscriber {
   }
 
   async #apply(store: Store): Promise<void> {
-    this.#flushedAt = this.#options.runtime.clock.now()
+    this.#cadence.written()
     if (this.#stored && this.#set.reached.position === this.#stored.position && this.#set.changed === 0) return
     const batch = this.#set.take(this.#stored)
     await this.#checkLog()

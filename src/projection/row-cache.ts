@@ -8,15 +8,9 @@ export class RowCache {
   readonly #max: number
   #young = new Map<string, Entry>()
   #old = new Map<string, Entry>()
-  /** Whether what is not here is not in the store either: true from an empty store on until something was forgotten. */
-  complete = false
 
   constructor(max: number) {
     this.#max = max
-  }
-
-  get size(): number {
-    return this.#young.size + this.#old.size
   }
 
   get(key: string): Entry | undefined {
@@ -32,7 +26,6 @@ export class RowCache {
 
   set(key: string, entry: Entry): void {
     if (this.#young.size >= this.#max / 2 && !this.#young.has(key)) {
-      if (this.#old.size > 0) this.complete = false
       this.#old = this.#young
       this.#young = new Map()
     }
@@ -43,12 +36,10 @@ export class RowCache {
   delete(key: string): void {
     this.#young.delete(key)
     this.#old.delete(key)
-    this.complete = false
   }
 
   clear(): void {
     this.#young = new Map()
     this.#old = new Map()
-    this.complete = false
   }
 }

@@ -3,36 +3,34 @@ import {
   type Batch,
   type Checkpoint,
   type Partitions,
+  partitionCount,
   partitionOf,
   type RowChange,
   type Store,
   type StoredModel,
   type StoredRow,
 } from '../read-model/store.ts'
-import { type Entry, type Folding, foldEvent, indexTexts, nothing, type Routed, route } from './fold.ts'
-import { RowCache } from './row-cache.ts'
+import { type Entry, type Folding, foldEvent, indexTexts, type Routed, route } from './fold.ts'
 import { storedRow } from './row-value.ts'
-
-/** A key that was changed since the last batch: as it was in the store, and as it is now. */
-interface Work {
-  readonly was: Entry
-  now: Entry
-}
+import { type Slot, Slots } from './slots.ts'
 
 const loadMax = 5000
+/** About how much JSON is remembered of rows that were used lately. */
+const cacheBytes = 64 * 2 ** 20
 
-/**
- * The rows of a range of partitions while events are folded into them: those changed since the last batch, those in the batch that is on its way,
- * and those used lately. What it folds does not depend on how the events were cut into chunks.
- */
+/** The rows of a range of partitions while events are folded into them. What it folds does not depend on how the events were cut into chunks. */
 export class WorkingSet {
-  readonly cache: RowCache
   readonly #folding: Folding
   readonly #model: StoredModel
   readonly #partitions: Partitions
+  readonly #isWhole: boolean
   readonly #skipped: ReadonlySet<string>
-  #changed = new Map<string, Work>()
-  #underway = new Map<string, Work>()
+  readonly #cacheRows: number
+  readonly #slots: Slots
+  #changed: Slot[] = []
+  #underway: readonly Slot[] = []
+  /** Keys that the batch on its way deletes. */
+  #deleting = 0
   #rowBytes = 2000
   readonly #now: () => number
   #position: number
@@ -46,6 +44,7 @@ export class WorkingSet {
     readonly partitions: Partitions
     readonly skipped: ReadonlySet<string>
     readonly checkpoint: Checkpoint | null
+    /** How many rows are remembered after they were written; of large rows fewer. */
     readonly cacheRows: number
     /** Milliseconds since 1970. */
     readonly now: () => number
@@ -53,13 +52,14 @@ export class WorkingSet {
     this.#folding = options.folding
     this.#model = options.model
     this.#partitions = options.partitions
+    this.#isWhole = options.partitions.first === 0 && options.partitions.last === partitionCount - 1
     this.#skipped = options.skipped
+    this.#cacheRows = options.cacheRows
     this.#now = options.now
     this.#provenAt = options.now()
     this.#position = options.checkpoint?.position ?? 0
     this.#eventId = options.checkpoint?.eventId ?? null
-    this.cache = new RowCache(options.cacheRows)
-    this.cache.complete = this.#position === 0
+    this.#slots = new Slots(this.#position === 0)
   }
 
   /** What is folded, whether it is stored or not. */
@@ -69,12 +69,12 @@ export class WorkingSet {
 
   /** Rows that wait to be written. */
   get changed(): number {
-    return this.#changed.size
+    return this.#changed.length
   }
 
   /** About how many bytes of JSON they are, by those of the last batch. */
   get changedBytes(): number {
-    return this.#changed.size * this.#rowBytes
+    return this.#changed.length * this.#rowBytes
   }
 
   /**
@@ -84,19 +84,19 @@ export class WorkingSet {
   async fold(events: readonly Event[], store: Store, settled: () => Promise<unknown>): Promise<Error | undefined> {
     const { routed, last, stop } = this.#route(events)
     // Whether a store remembers a row that was deleted is its own affair; a change must say what it finds there.
-    if (routed.some(({ keys }) => keys.some((key) => isDeleted(this.#underway.get(key)?.now)))) await settled()
-    const loaded = await this.#load(routed, store)
+    if (this.#deleting > 0 && this.#meetsDeleted(routed)) await settled()
+    const slots = await this.#slotsOf(routed, store)
+    const own = { folding: this.#folding, skipped: this.#skipped }
+    let next = 0
     for (const one of routed) {
       try {
-        for (const key of one.keys) this.#foldKey(one, key, loaded)
+        for (let i = 0; i < one.keys.length; i++) this.#foldInto(slots[next++] as Slot, one, own)
       } catch (error) {
         return error as Error
       }
       this.#position = one.position
       this.#eventId = one.event.id
     }
-    // Those that were changed are remembered when they are written.
-    for (const [key, entry] of loaded) if (entry !== nothing && !this.#changed.has(key)) this.cache.set(key, entry)
     if (last) {
       this.#position = last.position
       this.#eventId = last.id
@@ -107,39 +107,51 @@ export class WorkingSet {
   /** The changes since the last batch, to be written now; they stay known until {@link written}. */
   take(from: Checkpoint | null): Batch {
     this.#underway = this.#changed
-    this.#changed = new Map()
+    this.#changed = []
+    this.#deleting = 0
     const rows: RowChange[] = []
     const park: Batch['park'][number][] = []
-    for (const [key, { was, now }] of this.#underway) {
-      if (now.position !== was.position) rows.push(rowChange(this.#folding, key, was, now))
+    let bytes = 0
+    for (const slot of this.#underway) {
+      const { key, entry: now, was = now } = slot
+      if (now.position !== was.position) {
+        const change = rowChange(this.#folding, key, was, now)
+        bytes += change.row?.length ?? 0
+        rows.push(change)
+      }
       if (now.parked && !was.parked) park.push({ key, ...now.parked })
+      if (isDeleted(now)) this.#deleting++
+      slot.was = undefined
+      slot.isSent = true
     }
-    if (rows.length > 0) this.#rowBytes = rows.reduce((sum, { row }) => sum + (row?.length ?? 0), 0) / rows.length
+    if (rows.length > 0) this.#rowBytes = bytes / rows.length
     return { partitions: this.#partitions, from, to: this.reached, rows, park, unpark: [], readAt: this.#provenAt }
   }
 
   /** The batch that was taken is in the store. */
   written(): void {
     this.#provenAt = this.#now()
-    for (const [key, { now }] of this.#underway) {
-      if (isDeleted(now)) this.cache.delete(key)
-      else this.cache.set(key, now)
+    for (const slot of this.#underway) {
+      slot.isSent = false
+      if (isDeleted(slot.entry) && slot.was === undefined) this.#slots.delete(slot.key)
     }
-    this.#underway = new Map()
+    this.#underway = []
+    this.#deleting = 0
   }
 
   /** Forgets keys that were changed in the store by other means. */
   forget(keys: Iterable<string>): void {
-    for (const key of keys) this.cache.delete(key)
+    for (const key of keys) this.#slots.delete(key)
   }
 
-  #foldKey(routed: Routed, key: string, loaded: ReadonlyMap<string, Entry>): void {
-    const work = this.#changed.get(key)
-    const before = work?.now ?? loaded.get(key) ?? nothing
-    const after = foldNext({ folding: this.#folding, skipped: this.#skipped }, before, key, routed)
+  #foldInto(slot: Slot, routed: Routed, own: { readonly folding: Folding; readonly skipped: ReadonlySet<string> }): void {
+    const before = slot.entry
+    const after = foldNext(own, before, slot.key, routed)
     if (after === before) return
-    if (work) work.now = after
-    else this.#changed.set(key, { was: before, now: after })
+    slot.entry = after
+    if (slot.was !== undefined) return
+    slot.was = before
+    this.#changed.push(slot)
   }
 
   /** The events that handlers want, up to the first that must stop the read model. */
@@ -149,8 +161,8 @@ export class WorkingSet {
     for (const event of events) {
       try {
         const found = route(this.#folding, event)
-        const keys = found?.keys.filter((key) => this.#owns(key)) ?? []
-        if (found && keys.length > 0) routed.push({ event: found.event, keys, position: event.position })
+        const own = !found || this.#isWhole ? found : { ...found, keys: found.keys.filter((key) => this.#owns(key)) }
+        if (own && own.keys.length > 0) routed.push(own)
       } catch (error) {
         return { routed, last, stop: error as Error }
       }
@@ -161,31 +173,48 @@ export class WorkingSet {
 
   #owns(key: string): boolean {
     const { first, last } = this.#partitions
-    if (first === 0 && last === 63) return true
     const partition = partitionOf(key)
     return partition >= first && partition <= last
   }
 
-  async #load(routed: readonly Routed[], store: Store): Promise<ReadonlyMap<string, Entry>> {
-    const loaded = new Map<string, Entry>()
-    const missing = new Set<string>()
+  #meetsDeleted(routed: readonly Routed[]): boolean {
+    const isGone = (slot: Slot | undefined) => slot?.isSent === true && isDeleted(slot.entry)
+    return routed.some(({ keys }) => keys.some((key) => isGone(this.#slots.get(key))))
+  }
+
+  /** The slots of the events' keys, in their order; what is not known of them is loaded. */
+  async #slotsOf(routed: readonly Routed[], store: Store): Promise<readonly Slot[]> {
+    this.#slots.sweep(Math.min(this.#cacheRows, Math.max(1000, cacheBytes / this.#rowBytes)))
+    const found: Slot[] = []
+    const missing: Slot[] = []
     for (const { keys } of routed) {
       for (const key of keys) {
-        if (this.#changed.has(key) || loaded.has(key) || missing.has(key)) continue
-        // Taken out of other hands: what the cache forgets, or what is written while others are loaded, must not be missed.
-        const known = this.#underway.get(key)?.now ?? this.cache.get(key) ?? (this.cache.complete ? nothing : undefined)
-        if (known) loaded.set(key, known)
-        else missing.add(key)
+        let slot = this.#slots.get(key)
+        if (!slot) {
+          slot = this.#slots.add(key)
+          if (!this.#slots.complete) missing.push(slot)
+        }
+        found.push(slot)
       }
     }
-    const all = [...missing]
-    for (let i = 0; i < all.length; i += loadMax) {
-      const keys = all.slice(i, i + loadMax)
-      const { rows } = await store.load(this.#model, keys)
-      for (const key of keys) loaded.set(key, nothing)
-      for (const row of rows) loaded.set(row.key, entryOf(row))
+    if (missing.length > 0) await this.#load(missing, store)
+    return found
+  }
+
+  async #load(slots: readonly Slot[], store: Store): Promise<void> {
+    try {
+      for (let i = 0; i < slots.length; i += loadMax) {
+        const keys = slots.slice(i, i + loadMax).map(({ key }) => key)
+        const { rows } = await store.load(this.#model, keys)
+        for (const row of rows) {
+          const slot = this.#slots.get(row.key)
+          if (slot) slot.entry = entryOf(row)
+        }
+      }
+    } catch (error) {
+      for (const { key } of slots) this.#slots.delete(key)
+      throw error
     }
-    return loaded
   }
 }
 
