@@ -37,16 +37,18 @@ function locateFolded({ schema, projections, runtime }: Whereabouts, name: strin
     state,
     lagMs,
     kept: { by: 'checkpoint', id: version.id, elsewhere: !home },
-    reader: (client, { check, atLeast }) => ({
-      ...(home
+    reader: (client, { check, atLeast }) => {
+      const reader = home
         ? documentReader(databaseStore(client, schema, { home: true }), model, { check, schema })
-        : documentReader(store, model, { check, atLeast, floor: projections.floor(version.id) })),
-      asOf: (moment: Moment) => {
-        const own = projections.own.find((one) => one.version.name === name)
-        if (!own) throw new NotReadyError('stopped', name, 'this process has older code than the live version, and cannot fold its past')
-        return asOf({ ...runtime, eventLog: logOn(client, schema) }, own, moment)
-      },
-    }),
+        : documentReader(store, model, { check, atLeast, floor: projections.floor(version.id) })
+      return Object.assign(reader, {
+        asOf: (moment: Moment) => {
+          const own = projections.own.find((one) => one.version.name === name)
+          if (!own) throw new NotReadyError('stopped', name, 'this process has older code than the live version, and cannot fold its past')
+          return asOf({ ...runtime, eventLog: logOn(client, schema) }, own, moment)
+        },
+      })
+    },
   }
 }
 

@@ -7,36 +7,52 @@ export interface JsonFault {
   readonly message: string
 }
 
-const top: JsonFault['path'] = []
-
 /**
  * Finds what would poison a reader of this value later: `\u0000` and lone surrogates (PostgreSQL refuses them in jsonb), nesting deeper
  * than 64, and the keys that change prototypes. Dates and other class instances are left to the schema.
  */
-export function jsonFault(value: unknown, path: JsonFault['path'] = top): JsonFault | undefined {
-  if (typeof value === 'string') return stringFault(value, path)
-  if (typeof value !== 'object' || value === null) return undefined
-  if (path.length >= depthMax) return { path, message: `nested deeper than ${depthMax}` }
-  if (Array.isArray(value)) return firstFault(value.map((item, i) => () => jsonFault(item, [...path, i])))
-  return firstFault(
-    Object.entries(value).map(([key, item]) => () => {
-      if (forbiddenKeys.has(key)) return { path: [...path, key], message: `the key ${key} is not allowed` }
-      return stringFault(key, [...path, key]) ?? jsonFault(item, [...path, key])
-    }),
-  )
+export function jsonFault(value: unknown): JsonFault | undefined {
+  const found = faultIn(value, 0)
+  return found && { path: found.steps.reverse(), message: found.message }
 }
 
-function firstFault(looks: readonly (() => JsonFault | undefined)[]): JsonFault | undefined {
-  for (const look of looks) {
-    const fault = look()
-    if (fault) return fault
+/** The way to it is told from its end. */
+interface Found {
+  readonly steps: (string | number)[]
+  readonly message: string
+}
+
+function faultIn(value: unknown, depth: number): Found | undefined {
+  if (typeof value === 'string') return faultInText(value)
+  if (typeof value !== 'object' || value === null) return undefined
+  if (depth >= depthMax) return { steps: [], message: `nested deeper than ${depthMax}` }
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length; i++) {
+      const found = faultIn(value[i], depth + 1)
+      if (found) return below(i, found)
+    }
+    return undefined
+  }
+  for (const key of Object.keys(value)) {
+    const found = faultInMember(key, (value as Record<string, unknown>)[key], depth)
+    if (found) return below(key, found)
   }
   return undefined
 }
 
-function stringFault(text: string, path: readonly (string | number)[]): JsonFault | undefined {
-  if (text.includes('\u0000')) return { path, message: 'contains the character U+0000, which no database here can keep' }
-  if (!text.isWellFormed()) return { path, message: 'contains half of a surrogate pair, which is no valid text' }
+function faultInMember(key: string, value: unknown, depth: number): Found | undefined {
+  if (forbiddenKeys.has(key)) return { steps: [], message: `the key ${key} is not allowed` }
+  return faultInText(key) ?? faultIn(value, depth + 1)
+}
+
+function below(step: string | number, found: Found): Found {
+  found.steps.push(step)
+  return found
+}
+
+function faultInText(text: string): Found | undefined {
+  if (text.includes('\u0000')) return { steps: [], message: 'contains the character U+0000, which no database here can keep' }
+  if (!text.isWellFormed()) return { steps: [], message: 'contains half of a surrogate pair, which is no valid text' }
   return undefined
 }
 

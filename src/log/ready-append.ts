@@ -100,7 +100,7 @@ function checkText(text: string, path: Path): void {
 }
 
 function jsonText(value: unknown, path: Path): string {
-  const fault = jsonFault(value, [])
+  const fault = jsonFault(value)
   if (fault) throw refusal([...path, ...fault.path], fault.message)
   try {
     return JSON.stringify(value) ?? 'null'

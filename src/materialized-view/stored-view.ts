@@ -41,8 +41,19 @@ function storeOf({ stores }: Pick<ViewRuntime, 'stores'>, { name, store }: ViewV
   return own?.description === store ? own : [...(stores?.values() ?? [])].find(({ description }) => description === store)
 }
 
+const models = new WeakMap<ViewVersion, StoredModel>()
+
+/** The same object each time, since stores remember what they made of it. */
+function storedModel(schema: string, version: ViewVersion): StoredModel {
+  const known = models.get(version)
+  if (known?.owner === schema) return known
+  const made = modelOf(schema, version)
+  models.set(version, made)
+  return made
+}
+
 /** The key's columns end each index, so that rows have one order, and the same as in a table. */
-function storedModel(schema: string, { name, version, shape: { key, indexes } }: ViewVersion): StoredModel {
+function modelOf(schema: string, { name, version, shape: { key, indexes } }: ViewVersion): StoredModel {
   const total = (fields: readonly string[]) => [...fields, ...key.filter((column) => !fields.includes(column))]
   const declared = Object.entries(indexes).map(([index, fields]) => ({ name: index, fields: total(fields) }))
   return { owner: schema, name, version, indexes: [{ name: keyIndex, fields: key }, ...declared] }

@@ -21,7 +21,8 @@ export function type<T>(): Schema<T, T> {
 export async function parse<S extends Schema>(subject: string, schema: S, value: unknown): Promise<OutputOf<S>> {
   const fault = jsonFault(value)
   if (fault) throw new InvalidInputError(subject, [fault])
-  const result = await schema['~standard'].validate(value)
+  const made = schema['~standard'].validate(value)
+  const result = made instanceof Promise ? await made : made
   if (result.issues) throw new InvalidInputError(subject, result.issues.map(toIssue))
   return result.value as OutputOf<S>
 }

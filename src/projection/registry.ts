@@ -69,9 +69,15 @@ export async function readProjections(client: SqlClient, schema: string): Promis
   return rows
 }
 
-/** How a store knows a version. */
+const storedModels = new WeakMap<object, StoredModel>()
+
+/** How a store knows a version: the same object each time, since stores remember what they made of it. */
 export function storedModel(schema: string, version: Pick<ProjectionVersion, 'name' | 'version' | 'shape'>): StoredModel {
-  return { owner: schema, name: version.name, version: version.version, indexes: version.shape.indexes }
+  const known = storedModels.get(version)
+  if (known?.owner === schema) return known
+  const made = { owner: schema, name: version.name, version: version.version, indexes: version.shape.indexes }
+  storedModels.set(version, made)
+  return made
 }
 
 /** What this process has to do with a projection that it defines. */

@@ -117,7 +117,7 @@ function checkOptions({ after, latest, maxStalenessMs, waitMs }: QueryOptions): 
 
 /** Whatever is there. A version that was dropped under our feet is looked up again, once. */
 async function readAnyhow(side: ReadSide, asked: Asked): Promise<Answer<unknown>> {
-  const found = await side.replicas?.read((client, lagMs) => run(side, asked, { client, lagMs }, anyhow))
+  const found = side.replicas && (await side.replicas.read((client, lagMs) => run(side, asked, { client, lagMs }, anyhow)))
   if (found) return found.value
   const primary = { client: side.database, lagMs: 0 }
   try {

@@ -26,23 +26,18 @@ export interface DocumentReaderOptions {
  */
 export function documentReader<Row, Key>(store: Store, model: StoredModel, options: DocumentReaderOptions): Reader<Row, Key> {
   const { schema } = options
-  const reader: Source = { store, model, options }
-  return {
-    ...tableOf(() => {
-      if (schema !== undefined) return `${quote(schema)}.${quote(model.name)}`
-      throw new UsageError(
-        `${model.name} is in ${store.description}, where sql cannot read it; use get, getMany, find or its native client`,
-      )
-    }),
-    get: async (key) => (await getMany(reader, [key]))[0] as Row | undefined,
-    getMany: async (keys) => {
-      if (!Array.isArray(keys)) throw new UsageError(`${model.name}.getMany takes an array of keys`)
-      return keys.length === 0 ? [] : ((await getMany(reader, keys)) as readonly Row[])
-    },
-    find: async (request) => (await find(reader, (request ?? {}) as FindRequest)) as Page<Row>,
-    // In the write database the reader itself stands for the table.
-    ...(schema === undefined ? nativeIn(store, model) : {}),
+  const source: Source = { store, model, options }
+  const reader = {
+    get: async (key: Key) => (await getMany(source, [key]))[0] as Row | undefined,
+    getMany: (keys: readonly Key[]) => getMany(source, keys) as Promise<readonly Row[]>,
+    find: (request?: FindRequest) => find(source, request ?? {}) as Promise<Page<Row>>,
   }
+  const table = tableOf(() => {
+    if (schema !== undefined) return `${quote(schema)}.${quote(model.name)}`
+    throw new UsageError(`${model.name} is in ${store.description}, where sql cannot read it; use get, getMany, find or its native client`)
+  })
+  // In the write database the reader itself stands for the table.
+  return Object.assign(table, reader, schema === undefined ? nativeIn(store, model) : undefined) as unknown as Reader<Row, Key>
 }
 
 /** A reader's way to the store's own client, where the store has one. */
@@ -56,25 +51,31 @@ interface Source {
   readonly options: DocumentReaderOptions
 }
 
-async function getMany(reader: Source, keys: readonly unknown[]): Promise<readonly unknown[]> {
-  const { store, model, options } = reader
-  const texts = keys.map((key) => textOf(model, key))
-  const seen = await store.load(model, [...new Set(texts)])
-  check(reader, seen)
-  const rows = new Map(seen.rows.map((row) => [row.key, row]))
-  if (options.check === 'strict') for (const text of texts) refuseParked(model, rows.get(text))
-  return texts.flatMap((text) => {
-    const row = rows.get(text)?.row
-    return row === undefined ? [] : [JSON.parse(row) as unknown]
-  })
+async function getMany(source: Source, keys: readonly unknown[]): Promise<readonly unknown[]> {
+  const { store, model, options } = source
+  if (!Array.isArray(keys)) throw new UsageError(`${model.name}.getMany takes an array of keys`)
+  if (keys.length === 0) return []
+  const texts: string[] = keys.map((key) => textOf(model, key))
+  const distinct = new Set(texts)
+  const seen = await store.load(model, distinct.size === texts.length ? texts : [...distinct])
+  check(source, seen)
+  const rows = new Map<string, StoredRow>()
+  for (const row of seen.rows) rows.set(row.key, row)
+  const found: unknown[] = []
+  for (const text of texts) {
+    const row = rows.get(text)
+    if (options.check === 'strict') refuseParked(model, row)
+    if (row?.row !== undefined) found.push(JSON.parse(row.row))
+  }
+  return found
 }
 
-async function find(reader: Source, request: FindRequest): Promise<Page<unknown>> {
-  const { store, model } = reader
+async function find(source: Source, request: FindRequest): Promise<Page<unknown>> {
+  const { store, model } = source
   const range = documentRange(model, request)
   const { index, from, to, reverse, limit } = range
   const seen = await store.range(model, { index, from, to, reverse, limit: limit + 1 })
-  check(reader, seen)
+  check(source, seen)
   const last = seen.rows.length > limit ? seen.rows[limit - 1] : undefined
   return {
     items: seen.rows.slice(0, limit).map(({ row }) => JSON.parse(row) as unknown),

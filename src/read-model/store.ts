@@ -108,7 +108,7 @@ export interface StoreSize {
  * must keep. Texts are ordered byte by byte in UTF-8, that is by code point.
  */
 export interface Store {
-  /** The rows of some keys, those that are there or remembered; and the checkpoint, read no later than the rows. */
+  /** The rows of some keys, each named once, those that are there or remembered; and the checkpoint, read no later than the rows. */
   load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>>
   /** Rows in order; and the checkpoint, read no later than the rows. */
   range(model: StoredModel, request: RangeRequest): Promise<Seen<RangeRow>>

@@ -89,10 +89,13 @@ export class RedisConnection<C extends RedisClient> {
   /** Some fields of a hash, in one step of the server. */
   async fields(key: string, names: string[]): Promise<readonly (string | null)[]> {
     const client = this.#ready ?? (await this.client())
+    this.#owe()
     try {
-      return await this.#answered(client.hmGet(key, names))
+      return await client.hmGet(key, names)
     } catch (error) {
       throw failureOf(error, this.#description, 'statement')
+    } finally {
+      this.#hear()
     }
   }
 
@@ -115,15 +118,24 @@ export class RedisConnection<C extends RedisClient> {
    * Behind a connection that is half open no answer ever comes, and what is sent meanwhile keeps the socket's own timeout from running out. A client of ours
    * is given up then, which fails everything that waits for it; the next call opens another.
    */
-  async #answered<T>(answer: Promise<T>): Promise<T> {
-    if (!this.#options.isOurs) return await answer
+  #owe(): void {
+    if (!this.#options.isOurs) return
     if (this.#owed++ === 0) this.#heardAt = performance.now()
     this.#watch ??= setInterval(() => this.#look(), Math.min(1_000, this.#options.answerTimeoutMs / 2)).unref()
+  }
+
+  #hear(): void {
+    if (!this.#options.isOurs) return
+    this.#owed--
+    this.#heardAt = performance.now()
+  }
+
+  async #answered<T>(answer: Promise<T>): Promise<T> {
+    this.#owe()
     try {
       return await answer
     } finally {
-      this.#owed--
-      this.#heardAt = performance.now()
+      this.#hear()
     }
   }
 

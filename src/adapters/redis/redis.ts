@@ -91,13 +91,12 @@ class ScriptedStore implements RedisStore {
 
   /** One plain command, which a server answers faster than a script; only where keys are parked a script asks for the reasons too. */
   async load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>> {
-    const wanted = keys.length > 1 ? [...new Set(keys)] : [...keys]
     const { rows, parked } = this.#keysOf(model)
-    const [state = null, ...texts] = await this.#connection.fields(rows, [stateField, ...wanted])
+    const [state = null, ...texts] = await this.#connection.fields(rows, [stateField, ...keys])
     const whole = this.#wholeOf(state)
-    if (whole.parked === 0) return { ...whole, rows: storedRows(wanted, texts, []) }
-    const answer = (await this.#connection.run(loadScript, [rows, parked], wanted)) as readonly [string | null, Texts, Texts]
-    return { ...this.#wholeOf(answer[0]), rows: storedRows(wanted, answer[1], answer[2]) }
+    if (whole.parked === 0) return { ...whole, rows: storedRows(keys, texts, []) }
+    const answer = (await this.#connection.run(loadScript, [rows, parked], [...keys])) as readonly [string | null, Texts, Texts]
+    return { ...this.#wholeOf(answer[0]), rows: storedRows(keys, answer[1], answer[2]) }
   }
 
   async range(model: StoredModel, { index, from, to, reverse, limit }: RangeRequest): Promise<Seen<RangeRow>> {
