@@ -456,9 +456,15 @@ $$;
 --
 
 CREATE FUNCTION headwater.outstanding(views integer[], writes xid8[], fans boolean[], up_to xid8) RETURNS TABLE(view integer, state text, lacking integer, parked boolean, ahead boolean)
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+#variable_conflict use_column
+begin
+  return query
   select v.id, v.state,
     (select count(*) from unnest(writes, fans) t(xid, fan)
      where exists (select from "headwater".marks_of(v.id, t.xid) m where m.snapshot is null or m.map <> 0)
@@ -469,24 +475,30 @@ CREATE FUNCTION headwater.outstanding(views integer[], writes xid8[], fans boole
        then 1 else 0 end),
     exists (select from "headwater".parked p where p.view = v.id and p.xids && writes),
     exists (select from unnest(writes) t(xid) where t.xid >= pg_snapshot_xmax(pg_current_snapshot()))
-  from "headwater".view v where v.id = any (views)
-$$;
+  from "headwater".view v where v.id = any (views);
+end $$;
 
 --
 -- Name: pending(); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
 CREATE FUNCTION headwater.pending() RETURNS TABLE(view integer, lag_ms double precision, waiting boolean)
-    LANGUAGE sql SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+#variable_conflict use_column
+begin
+  return query
   select v.id,
     greatest(0, extract(epoch from clock_timestamp() - least(
       (select m.at from "headwater".mark m where m.view = v.id and m.lane = 0 and m.snapshot is null order by m.xid limit 1),
       (select m.at from "headwater".mark m where m.view = v.id and m.lane = 1 and m.snapshot is null order by m.xid limit 1))) * 1000)::double precision,
     exists (select from "headwater".mark m where m.view = v.id)
-  from "headwater".view v where v.state in ('building', 'live', 'previous')
-$$;
+  from "headwater".view v where v.state in ('building', 'live', 'previous');
+end $$;
 
 --
 -- Name: publish(text, text); Type: FUNCTION; Schema: headwater; Owner: -
@@ -893,15 +905,21 @@ end $$;
 --
 
 CREATE FUNCTION headwater.unapplied(writes xid8[], fans boolean[]) RETURNS SETOF xid8
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET jit TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     AS $$
+#variable_conflict use_column
+begin
+  return query
   select t.xid from unnest(writes, fans) t(xid, fan)
   where exists (select from "headwater".view v where
       exists (select from "headwater".marks_of(v.id, t.xid) m where m.snapshot is null or m.map <> 0)
       or exists (select from "headwater".parked p where p.view = v.id and t.xid = any (p.xids))
-      or (t.fan and exists (select from "headwater".mark m where m.view = v.id and m.snapshot is not null and not pg_visible_in_snapshot(t.xid, m.snapshot))))
-$$;
+      or (t.fan and exists (select from "headwater".mark m where m.view = v.id and m.snapshot is not null and not pg_visible_in_snapshot(t.xid, m.snapshot))));
+end $$;
 
 --
 -- Name: write_rows(integer[], bigint, integer[], integer[], integer[], integer[], text[], integer[], integer[], text[], text[]); Type: FUNCTION; Schema: headwater; Owner: -

@@ -517,12 +517,17 @@ begin
   end if;
 end $$;
 
+-- This and the two below are in plpgsql for its plans, which a session keeps: as SQL functions they would be planned with each call.
+--
 -- For each view that a token asks for: its state, how many of the token's writes it lacks, and whether one of them is parked there. A write
 -- is there when no mark of its transaction is left but such as the view has applied itself, and, where it fanned out, when no recompute that
 -- did not see it waits for its echo.
 create function :schema.outstanding(views integer[], writes xid8[], fans boolean[], up_to xid8)
 returns table (view integer, state text, lacking integer, parked boolean, ahead boolean)
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  return query
   select v.id, v.state,
     (select count(*) from unnest(writes, fans) t(xid, fan)
      where exists (select from :schema.marks_of(v.id, t.xid) m where m.snapshot is null or m.map <> 0)
@@ -533,29 +538,35 @@ language sql stable security definer set search_path = pg_catalog, pg_temp as $$
        then 1 else 0 end),
     exists (select from :schema.parked p where p.view = v.id and p.xids && writes),
     exists (select from unnest(writes) t(xid) where t.xid >= pg_snapshot_xmax(pg_current_snapshot()))
-  from :schema.view v where v.id = any (views)
-$$;
+  from :schema.view v where v.id = any (views);
+end $$;
 
 -- Of some writes those that a maintained view has yet to take in: what a token must go on naming.
 create function :schema.unapplied(writes xid8[], fans boolean[]) returns setof xid8
-language sql stable security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  return query
   select t.xid from unnest(writes, fans) t(xid, fan)
   where exists (select from :schema.view v where
       exists (select from :schema.marks_of(v.id, t.xid) m where m.snapshot is null or m.map <> 0)
       or exists (select from :schema.parked p where p.view = v.id and t.xid = any (p.xids))
-      or (t.fan and exists (select from :schema.mark m where m.view = v.id and m.snapshot is not null and not pg_visible_in_snapshot(t.xid, m.snapshot))))
-$$;
+      or (t.fan and exists (select from :schema.mark m where m.view = v.id and m.snapshot is not null and not pg_visible_in_snapshot(t.xid, m.snapshot))));
+end $$;
 
 -- How far behind each maintained view is: the age of its oldest change that waits, and whether any mark waits at all.
 create function :schema.pending() returns table (view integer, lag_ms double precision, waiting boolean)
-language sql volatile security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set jit = off set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+begin
+  return query
   select v.id,
     greatest(0, extract(epoch from clock_timestamp() - least(
       (select m.at from :schema.mark m where m.view = v.id and m.lane = 0 and m.snapshot is null order by m.xid limit 1),
       (select m.at from :schema.mark m where m.view = v.id and m.lane = 1 and m.snapshot is null order by m.xid limit 1))) * 1000)::double precision,
     exists (select from :schema.mark m where m.view = v.id)
-  from :schema.view v where v.state in ('building', 'live', 'previous')
-$$;
+  from :schema.view v where v.state in ('building', 'live', 'previous');
+end $$;
 
 -- Makes a version the one that queries read, in one step: the old version's worker is held, the new one drained until it lacks nothing that
 -- the old one has, so that no token that was satisfied before is unsatisfied after. Returns false when that was not reached in time.
