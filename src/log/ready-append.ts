@@ -65,13 +65,13 @@ function streamName({ aggregate, stream }: StreamAppend, i: number): string {
 function readyEvents({ events }: StreamAppend, i: number): readonly ReadyEvent[] {
   return events.map((event, k) => {
     const path = ['streams', i, 'events', k]
-    checkText(event.type, [...path, 'type'])
+    checkText(event.type, path, 'type')
     if (!uuid.test(event.id)) throw refusal([...path, 'id'], 'is no UUID')
     if (!(Number.isInteger(event.schemaVersion) && event.schemaVersion > 0 && event.schemaVersion < 2 ** 15)) {
       throw refusal([...path, 'schemaVersion'], 'is no whole number from 1 to 32767')
     }
-    const data = jsonText(event.data, [...path, 'data'])
-    const metadata = jsonText(event.metadata, [...path, 'metadata'])
+    const data = jsonText(event.data, path, 'data')
+    const metadata = jsonText(event.metadata, path, 'metadata')
     const bytes = Buffer.byteLength(data) + Buffer.byteLength(metadata)
     if (bytes > limits.eventBytes) throw refusal(path, `has ${bytes} bytes instead of ${limits.eventBytes} at most`)
     return { entry: i, place: k + 1, event, data, metadata, bytes }
@@ -91,21 +91,21 @@ const uuid = /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i
 const forbidden = new Set(['__proto__', 'constructor', 'prototype'])
 
 /** A text that is stored as such: an id, a name, a key. */
-function checkText(text: string, path: Path): void {
+function checkText(text: string, path: Path, ...below: Path): void {
   const bytes = Buffer.byteLength(text)
-  if (bytes < 1 || bytes > limits.nameBytes) throw refusal(path, `has ${bytes} bytes instead of 1 to ${limits.nameBytes}`)
-  if (forbidden.has(text)) throw refusal(path, `may not be ${text}`)
+  if (bytes < 1 || bytes > limits.nameBytes) throw refusal([...path, ...below], `has ${bytes} bytes instead of 1 to ${limits.nameBytes}`)
+  if (forbidden.has(text)) throw refusal([...path, ...below], `may not be ${text}`)
   const fault = jsonFault(text)
-  if (fault) throw refusal(path, fault.message)
+  if (fault) throw refusal([...path, ...below], fault.message)
 }
 
-function jsonText(value: unknown, path: Path): string {
+function jsonText(value: unknown, path: Path, ...below: Path): string {
   const fault = jsonFault(value)
-  if (fault) throw refusal([...path, ...fault.path], fault.message)
+  if (fault) throw refusal([...path, ...below, ...fault.path], fault.message)
   try {
     return JSON.stringify(value) ?? 'null'
   } catch (error) {
-    throw refusal(path, `cannot be written as JSON: ${error instanceof Error ? error.message : error}`)
+    throw refusal([...path, ...below], `cannot be written as JSON: ${error instanceof Error ? error.message : error}`)
   }
 }
 

@@ -11,23 +11,28 @@ export function parameterTexts(values: readonly unknown[]): readonly (string | n
   return values.map((value, i) => text(value, `$${i + 1}`))
 }
 
-function text(value: unknown, name: string): string | null {
+/** `index`: in an array of that name. */
+function text(value: unknown, array: string, index?: number): string | null {
   if (value === null) return null
   switch (typeof value) {
     case 'string':
-      return sound(value, name)
+      return sound(value, array, index)
     case 'number':
       return Object.is(value, -0) ? '-0' : String(value)
     case 'boolean':
     case 'bigint':
       return String(value)
     case 'object':
-      return objectText(value, name)
+      return objectText(value, nameOf(array, index))
     case 'undefined':
-      throw new UsageError(`parameter ${name} is undefined; pass null for SQL NULL`)
+      throw new UsageError(`parameter ${nameOf(array, index)} is undefined; pass null for SQL NULL`)
     default:
-      throw new UsageError(`parameter ${name} is a ${typeof value}, which is no SQL value`)
+      throw new UsageError(`parameter ${nameOf(array, index)} is a ${typeof value}, which is no SQL value`)
   }
+}
+
+function nameOf(array: string, index: number | undefined): string {
+  return index === undefined ? array : `${array}[${index}]`
 }
 
 function objectText(value: object, name: string): string {
@@ -42,7 +47,7 @@ function objectText(value: object, name: string): string {
 }
 
 function items(values: readonly unknown[], name: string): ArrayText {
-  return Array.from(values, (value, i) => (Array.isArray(value) ? items(value, `${name}[${i}]`) : text(value, `${name}[${i}]`)))
+  return Array.from(values, (value, i) => (Array.isArray(value) ? items(value, nameOf(name, i)) : text(value, name, i)))
 }
 
 function jsonText(value: object, name: string): string {
@@ -59,8 +64,8 @@ function isPlain(value: object): boolean {
 }
 
 /** PostgreSQL cannot keep U+0000, and half a surrogate pair would be stored as another character without a word. */
-function sound(value: string, name: string): string {
+function sound(value: string, array: string, index: number | undefined): string {
   const fault = jsonFault(value)
-  if (fault) throw new InvalidInputError(`parameter ${name}`, [fault])
+  if (fault) throw new InvalidInputError(`parameter ${nameOf(array, index)}`, [fault])
   return value
 }
