@@ -189,6 +189,13 @@ for (const target of databases) {
       await expect(other.execute('inside', {})).rejects.toThrow(/inside the command/)
     })
 
+    test('keys of reactions are not for callers', async () => {
+      const app = await start()
+      const sent = app.execute('editPost', { id: 1, body: 'mine' }, { idempotencyKey: 'reaction/remind/3f/0' })
+      await expect(sent).rejects.toThrow(/idempotencyKey: begins with "reaction\/", as only the keys of reactions do/)
+      await expect(app.execute('editPost', { id: 1, body: 'mine' }, { idempotencyKey: 'my reaction/1' })).resolves.toBeDefined()
+    })
+
     test('another database under the same schema begins a new generation: old tokens are refused and every row is selected again', async () => {
       const app = await start()
       const { token } = await app.execute('editPost', { id: 1, body: 'before' })

@@ -19,6 +19,7 @@ import { ViewWorker } from '../materialized-view/worker.ts'
 import type { Command } from '../message/command.ts'
 import { type ProjectionHandle, projectionHandle } from '../projection/projection-handle.ts'
 import { answer, type ReadSide } from '../query/answer.ts'
+import { refuseKeyOfTask } from '../reaction/task.ts'
 import type { ReadModelStatus } from '../read-model/read-model.ts'
 import type {
   CommandsBy,
@@ -163,6 +164,7 @@ class Application {
 
   async execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
     mustHave(this.#roles, 'commands', 'execute')
+    refuseKeyOfTask(name, options.idempotencyKey)
     return await this.#execute(name, input, options)
   }
 

@@ -97,7 +97,7 @@ export type Command<Name extends string = string, Input extends Schema = Schema,
 export interface ExecuteOptions {
   /**
    * Makes the command safe to send again: the same key with the same input answers what happened the first time, in any process, for as
-   * long as keys are kept (7 days unless said otherwise). 1 to 256 bytes.
+   * long as keys are kept (7 days unless said otherwise). 1 to 256 bytes, which do not begin with `reaction/`.
    */
   readonly idempotencyKey?: string
   /** The last token the caller got: the new token then covers both writes. */

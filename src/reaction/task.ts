@@ -1,3 +1,4 @@
+import { InvalidInputError } from '../errors.ts'
 import { type ReactionRuntime, reactionTables } from './reaction-runtime.ts'
 
 /** A command that a reaction has yet to send. */
@@ -34,9 +35,22 @@ export interface ParkedTask {
   readonly since: string
 }
 
+/** What ids of tasks begin with, and so the idempotency keys of their commands. */
+const idPrefix = 'reaction/'
+
 /** The id of a task: what the same event asks for is the same task for ever. */
 export function taskId(reaction: string, eventId: string, ordinal: number): string {
-  return `reaction/${reaction}/${eventId}/${ordinal}`
+  return `${idPrefix}${reaction}/${eventId}/${ordinal}`
+}
+
+/**
+ * Whoever could send a command under the key of a task would keep the task's own command from being carried out.
+ * @throws {InvalidInputError}
+ */
+export function refuseKeyOfTask(command: string, idempotencyKey: string | undefined): void {
+  if (!idempotencyKey?.startsWith(idPrefix)) return
+  const message = `begins with "${idPrefix}", as only the keys of reactions do; choose another`
+  throw new InvalidInputError(command, [{ path: ['idempotencyKey'], message }])
 }
 
 /**

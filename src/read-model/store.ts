@@ -49,7 +49,7 @@ export interface RowChange {
   readonly was: number | undefined
   readonly position: number
   readonly version: number | null
-  /** JSON text; null deletes. */
+  /** JSON text of an object; null deletes. */
   readonly row: string | null
   /** For each declared index the text that orders the row in it. */
   readonly index: readonly string[]
