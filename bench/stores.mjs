@@ -51,7 +51,7 @@ async function bareMongodb(place) {
   const client = new MongoClient(mongodbUrl, { serverSelectionTimeoutMS: 2000 })
   await client.connect()
   const database = client.db(name)
-  await database.command({ ping: 1 })
+  const isFerretDB = 'ferretdbVersion' in (await database.admin().buildInfo())
   place.onClose(async () => {
     await database.dropDatabase()
     await client.close()
@@ -60,6 +60,7 @@ async function bareMongodb(place) {
     kind: /** @type {const} */ ('mongodb'),
     client,
     database,
+    isFerretDB,
     address: { kind: /** @type {const} */ ('mongodb'), url: mongodbUrl, name },
   }
 }

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { commands } from '../accounts.mjs'
 import { startApplication } from '../application.mjs'
 import { startChild } from '../child.mjs'
+import { watchConnections } from '../server-cpu.mjs'
 import { interleave, median, paced, sleep } from '../timing.mjs'
 
 export const name = 'ten-models'
@@ -41,7 +41,7 @@ function folding(place, { server, side, models, perSecond, ms }) {
     const writer = await startApplication(place, { schema, commands, poolSize: 4 })
     const load = paced(perSecond, (n) => writer.execute('deposit', { id: accounts[n % accounts.length], amount: 1 }))
     await sleep(ms / 4)
-    const connections = watchConnections(server)
+    const connections = watchConnections(server, 'headwater bench folder')
     const { cpuMs } = await folder.ask({ ask: 'watch', ms })
     const serverMs = await connections.stop()
     await load.stop()
@@ -50,44 +50,5 @@ function folding(place, { server, side, models, perSecond, ms }) {
     await writer.stop()
     const share = (used) => (used / ms) * 100
     return { process: share(cpuMs), server: share(serverMs), both: share(cpuMs + serverMs), behindMs }
-  }
-}
-
-/** What the server's processes for the folder's connections use, where it runs on this machine and tells; else 0. */
-function watchConnections(server) {
-  /** @type {Map<number, { first: number, last: number }>} */
-  const used = new Map()
-  const look = async () => {
-    const { rows } = await server.query(`select pid from pg_stat_activity where application_name = 'headwater bench folder'`)
-    for (const { pid } of rows) {
-      const now = await cpuMsOf(pid)
-      if (now === undefined) continue
-      used.set(pid, { first: used.get(pid)?.first ?? now, last: now })
-    }
-  }
-  let running = true
-  const done = (async () => {
-    while (running) {
-      await look()
-      await sleep(100)
-    }
-    await look()
-  })()
-  return {
-    async stop() {
-      running = false
-      await done
-      return [...used.values()].reduce((sum, { first, last }) => sum + last - first, 0)
-    },
-  }
-}
-
-/** Linux alone tells, in hundredths of a second. @param {number} pid */
-async function cpuMsOf(pid) {
-  try {
-    const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ') ?? []
-    return (Number(fields[11]) + Number(fields[12])) * 10
-  } catch {
-    return undefined
   }
 }
