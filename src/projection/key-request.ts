@@ -7,6 +7,7 @@ import { databaseStore } from '../read-model/database-store.ts'
 import {
   type Batch,
   type Checkpoint,
+  type Parked,
   type Partitions,
   partitionOf,
   type RowChange,
@@ -142,9 +143,19 @@ async function refold(
     for (const one of routed) for (const key of one.keys) folded.set(key, foldNext(owner, folded.get(key) ?? nothing, key, one))
   }
   const batch = difference(owner, stored, folded)
-  if ((await owner.store.apply(owner.model, batch)) === 'lost') return { keys: [...stored.keys()], outcome: lost }
-  const still = [...folded.values()].find(({ parked }) => parked)?.parked
+  const applied = await owner.store.apply(owner.model, batch)
+  if (applied === 'lost') return { keys: [...stored.keys()], outcome: lost }
+  const still = applied === 'parked' ? await refused(owner, batch) : [...folded.values()].find(({ parked }) => parked)?.parked
   return { keys: [...stored.keys()], outcome: still ? `parked again at position ${still.position}: ${still.reason}` : 'done' }
+}
+
+/** Why the store did not take a row of the batch. */
+async function refused({ store, model }: Owner, { rows }: Batch): Promise<Parked | undefined> {
+  const seen = await store.load(
+    model,
+    rows.map(({ key }) => key),
+  )
+  return seen.rows.find(({ parked }) => parked)?.parked
 }
 
 function difference(owner: Owner, stored: ReadonlyMap<string, Entry>, folded: ReadonlyMap<string, Entry>): Batch {

@@ -29,6 +29,8 @@ export class WorkingSet {
   readonly #slots: Slots
   #changed: Slot[] = []
   #underway: readonly Slot[] = []
+  /** Keys that were parked before, and have events among those folded since the last batch. */
+  #passedOver = new Set<string>()
   /** Keys that the batch on its way deletes. */
   #deleting = 0
   #rowBytes = 2000
@@ -109,6 +111,8 @@ export class WorkingSet {
     this.#underway = this.#changed
     this.#changed = []
     this.#deleting = 0
+    const stillParked = [...this.#passedOver]
+    this.#passedOver.clear()
     const rows: RowChange[] = []
     const park: Batch['park'][number][] = []
     let bytes = 0
@@ -125,7 +129,7 @@ export class WorkingSet {
       slot.isSent = true
     }
     if (rows.length > 0) this.#rowBytes = bytes / rows.length
-    return { partitions: this.#partitions, from, to: this.reached, rows, park, unpark: [], readAt: this.#provenAt }
+    return { partitions: this.#partitions, from, to: this.reached, rows, park, unpark: [], stillParked, readAt: this.#provenAt }
   }
 
   /** The batch that was taken is in the store. */
@@ -147,7 +151,10 @@ export class WorkingSet {
   #foldInto(slot: Slot, routed: Routed, own: { readonly folding: Folding; readonly skipped: ReadonlySet<string> }): void {
     const before = slot.entry
     const after = foldNext(own, before, slot.key, routed)
-    if (after === before) return
+    if (after === before) {
+      if (before.parked && slot.was === undefined && routed.position > before.position) this.#passedOver.add(slot.key)
+      return
+    }
     slot.entry = after
     if (slot.was !== undefined) return
     slot.was = before

@@ -64,6 +64,11 @@ export interface Batch {
   readonly rows: readonly RowChange[]
   readonly park: readonly (Parked & { readonly key: string })[]
   readonly unpark: readonly string[]
+  /**
+   * Keys that must still be parked for the batch to count: it passed events of theirs over. Without it, an owner that slept could move the checkpoint beyond
+   * what another one took back meanwhile.
+   */
+  readonly stillParked?: readonly string[]
   /** When the rows it started from were read (milliseconds since 1970). A store that forgets deleted rows after days throws away what is too old. */
   readonly readAt?: number
 }

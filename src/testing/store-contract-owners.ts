@@ -9,6 +9,7 @@ import {
   keysInOrder,
   listed,
   loaded,
+  parkedAt,
   positionOf,
   type StoreCheck,
   whole,
@@ -161,6 +162,49 @@ export const ownerChecks: Readonly<Record<string, StoreCheck>> = {
     assert.deepEqual(await checkpointOf(store, model), at(25))
     assert.equal((await listed(store, model, { index: 1 })).length, 10)
     await applied(store, model, batch(25, 26, [], { partitions: whole }))
+  },
+
+  'lets a batch that leaves the checkpoint where it is and one that moves it take turns': async ({ store, model, again }) => {
+    const other = await again()
+    for (let round = 1; round <= 15; round++) {
+      const [reached, key] = [round * 10, `k${round}`]
+      await applied(
+        store,
+        model,
+        batch(round === 1 ? null : reached - 5, reached, [change(model, key, 0, reached - 5, { group, size: 1 })], {
+          park: [parkedAt(key, reached - 4)],
+        }),
+      )
+      const [back, on] = await Promise.all([
+        other.apply(model, batch(reached, reached, [change(model, key, reached - 5, reached - 1, { group, size: 2 })], { unpark: [key] })),
+        store.apply(model, batch(reached, reached + 5, [], { stillParked: [key] })),
+      ])
+      // Both only one after the other: never a key that was taken back under a checkpoint that passed it over.
+      const row = (await loaded(store, model, [key])).get(key)
+      const position = (await checkpointOf(store, model))?.position ?? 0
+      assert.ok([back, on].includes('applied'))
+      assert.equal(position, on === 'applied' ? reached + 5 : reached)
+      assert.equal(row?.parked === undefined, back === 'applied')
+      if (on === 'applied') assert.notEqual(row?.parked, undefined)
+      else await applied(store, model, batch(reached, reached + 5, []))
+      await applied(store, model, batch(reached + 5, reached + 5, [], { unpark: [key] }))
+    }
+  },
+
+  'counts one of a repair and a batch that began from the same row': async ({ store, model, again }) => {
+    const other = await again()
+    await applied(store, model, batch(null, 10, [change(model, 'x', 0, 5, { group, size: 1 })]))
+    for (let round = 1; round <= 15; round++) {
+      const [reached, was] = [round * 10, await positionOf(store, model, 'x')]
+      const [repaired, on] = await Promise.all([
+        other.apply(model, batch(reached, reached, [change(model, 'x', was, was + 1, { group: 'repaired', size: round })])),
+        store.apply(model, batch(reached, reached + 10, [change(model, 'x', was, reached + 5, { group: 'on', size: round })])),
+      ])
+      assert.deepEqual([repaired, on].toSorted(), ['applied', 'lost'])
+      const row = (await loaded(store, model, ['x'])).get('x')
+      assert.deepEqual(row?.row, { group: on === 'applied' ? 'on' : 'repaired', size: round })
+      if (on === 'lost') await applied(store, model, batch(reached, reached + 10, []))
+    }
   },
 
   'does not let an owner that slept write after the one that took over': async ({ store, model, again }) => {

@@ -75,6 +75,42 @@ export const parkingChecks: Readonly<Record<string, StoreCheck>> = {
     assert.deepEqual(await checkpointOf(store, model), at(5))
   },
 
+  'does not let a batch pass over events of a key that was taken back since': async ({ store, model, again }) => {
+    const sleeper = await again()
+    await applied(store, model, batch(null, 100, [change(model, 'x', 0, 80, a)], { park: [parkedAt('x', 90)] }))
+    const asleep = batch(100, 110, [change(model, 'y', 0, 108, b)], { stillParked: ['x'] })
+    // To take a key back does not move the checkpoint.
+    await applied(store, model, batch(100, 100, [change(model, 'x', 80, 90, b)], { unpark: ['x'] }))
+    assert.equal(await sleeper.apply(model, asleep), 'lost')
+    assert.deepEqual(await checkpointOf(store, model), at(100))
+    const row = (await loaded(store, model, ['x'])).get('x')
+    assert.deepEqual([row?.row, row?.position, row?.parked], [b, 90, undefined])
+    await applied(store, model, batch(100, 110, [change(model, 'x', 90, 105, a)]))
+  },
+
+  'counts a batch that passes over events of keys that are still parked': async ({ store, model }) => {
+    await applied(store, model, batch(null, 5, [change(model, 'x', 0, 3, a)], { park: [parkedAt('x', 4), parkedAt('z', 5)] }))
+    await applied(store, model, batch(5, 9, [], { stillParked: ['x', 'z'] }))
+    await applied(store, model, batch(9, 12, [change(model, 'y', 0, 12, b)], { stillParked: ['z'] }))
+    assert.equal((await store.load(model, [])).parked, 2)
+    const rows = await loaded(store, model, ['x', 'z'])
+    assert.deepEqual([rows.get('x')?.parked?.position, rows.get('z')?.parked?.position], [4, 5])
+    await applied(store, model, batch(12, 12, [change(model, 'x', 3, 11, b)], { unpark: ['x', 'z'] }))
+    assert.equal((await store.load(model, [])).parked, 0)
+    assert.deepEqual(await rowsOf(store, model, ['x']), [b])
+  },
+
+  'takes no key back in a batch that is lost to one that passed over its events': async ({ store, model, again }) => {
+    const sleeper = await again()
+    await applied(store, model, batch(null, 100, [change(model, 'x', 0, 80, a)], { park: [parkedAt('x', 90)] }))
+    const asleep = batch(100, 100, [change(model, 'x', 80, 90, b)], { unpark: ['x'] })
+    await applied(store, model, batch(100, 110, [], { stillParked: ['x'] }))
+    assert.equal(await sleeper.apply(model, asleep), 'lost')
+    const row = (await loaded(store, model, ['x'])).get('x')
+    assert.equal(row?.parked?.position, 90)
+    assert.equal((await store.load(model, [])).parked, 1)
+  },
+
   'says nothing of a batch that parks and takes back the same again': async ({ store, model }) => {
     const done = { park: [parkedAt('y', 5)], unpark: ['x', 'nobody'] }
     await applied(store, model, batch(null, 5, [change(model, 'x', 0, 3, a)], { park: [parkedAt('x', 4)] }))

@@ -59,7 +59,7 @@ class MemoryStore implements Store {
     const { first, last } = batch.partitions
     if (!allWithin(version.checkpoints, first, last, batch.from ?? undefined, sameCheckpoint)) return 'lost'
     const verdicts = batch.rows.map((change) => judge(change, version.rows.get(change.key)?.position ?? 0))
-    if (verdicts.includes('lost')) return 'lost'
+    if (verdicts.includes('lost') || batch.stillParked?.some((key) => !version.parked.has(key))) return 'lost'
     this.#versions.set(idOf(model), version)
     batch.rows.forEach((change, i) => {
       if (verdicts[i] === 'write') write(version, change)
