@@ -5,7 +5,8 @@ import type { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
 import { giveRange, type LeasedRange, takeRange } from './lease.ts'
 import type { OwnProjection } from './own-projection.ts'
-import { LostError, Projector, StopError } from './projector.ts'
+import { Projector } from './projector.ts'
+import { LostError, StopError } from './projector-end.ts'
 import type { ProjectionRuntime } from './registry.ts'
 
 export interface RangeRunnerOptions {

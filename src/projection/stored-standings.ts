@@ -1,15 +1,20 @@
-import type { Checkpoint, Partitions, Store, StoredModel } from '../read-model/store.ts'
+import { type Partitions, partitionCount, type Store, type StoredModel } from '../read-model/store.ts'
+import type { Standing } from './level.ts'
 
 /**
- * Where some partitions of a version stand in its store; null: it has nothing of them. They may have been divided otherwise: the lowest of what is in the
- * range is where it stands, if all of it is known.
+ * Where some partitions of a version stand in its store, by ranges of the same checkpoint, lowest partition first, without a gap. They may have been divided
+ * otherwise than whoever asks divides them.
  */
-export async function storedCheckpoint(store: Store, model: StoredModel, { first, last }: Partitions): Promise<Checkpoint | null> {
-  if (!store.checkpoints) return (await store.load(model, [])).checkpoint
-  const inside = (await store.checkpoints(model)).filter(({ partitions }) => partitions.first <= last && partitions.last >= first)
-  const lowest = inside.reduce<Checkpoint | undefined>(
-    (low, { checkpoint }) => (low === undefined || checkpoint.position < low.position ? checkpoint : low),
-    undefined,
-  )
-  return lowest ?? null
+export async function storedStandings(store: Store, model: StoredModel, { first, last }: Partitions): Promise<readonly Standing[]> {
+  if (!store.checkpoints) return [{ partitions: { first, last }, checkpoint: (await store.load(model, [])).checkpoint }]
+  const known = await store.checkpoints(model)
+  const found: Standing[] = []
+  for (let partition = first; partition <= Math.min(last, partitionCount - 1); partition++) {
+    const checkpoint = known.find(({ partitions }) => partitions.first <= partition && partitions.last >= partition)?.checkpoint ?? null
+    const before = found.at(-1)
+    const same = before?.checkpoint?.position === checkpoint?.position && before?.checkpoint?.eventId === checkpoint?.eventId
+    if (before && same) found[found.length - 1] = { checkpoint, partitions: { first: before.partitions.first, last: partition } }
+    else found.push({ checkpoint, partitions: { first: partition, last: partition } })
+  }
+  return found
 }

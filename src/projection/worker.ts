@@ -7,7 +7,7 @@ import type { Store, StoredModel } from '../read-model/store.ts'
 import { finishBuild } from './build.ts'
 import { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
-import { openRequests, readSkipped } from './key-request.ts'
+import { openRequests, refreshSkipped } from './key-request.ts'
 import { type LeasedRange, readRanges, sayAlive, sayDefined, sayGone, takeRange } from './lease.ts'
 import { type OwnProjection, ownProjection } from './own-projection.ts'
 import type { Projection } from './projection-definition.ts'
@@ -177,13 +177,13 @@ export class ProjectionWorker {
   async refresh(): Promise<void> {
     const { database, schema } = this.#runtime
     this.#versions = await readProjections(database, schema)
+    for (const { id } of this.#versions) if (this.#ids.has(id) && !this.#skipped.has(id)) this.#skipped.set(id, new Set())
+    await refreshSkipped(database, schema, this.#skipped)
     const own: OwnProjection[] = []
     for (const version of this.#versions) {
       const projection = this.#ids.get(version.id)
       if (!projection) continue
-      const skipped = this.#skipped.get(version.id) ?? (await readSkipped(database, schema, version.id))
-      this.#skipped.set(version.id, skipped)
-      own.push(ownProjection(this.#runtime, projection, version, skipped))
+      own.push(ownProjection(this.#runtime, projection, version, this.#skipped.get(version.id) ?? new Set()))
     }
     this.#own = own
     this.companion.keep(own.filter((one) => one.folding.sync && isRunnable(one.version)))
