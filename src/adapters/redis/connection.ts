@@ -1,7 +1,7 @@
 import type { RedisClientType } from 'redis'
 import { HeadwaterError, IncompatibleStoreError } from '../../index.ts'
+import { importPeer } from '../../internal/import-peer.ts'
 import { failureOf } from './failure.ts'
-import { importPeer } from './peer.ts'
 import type { Script } from './scripts.ts'
 
 interface Call {
