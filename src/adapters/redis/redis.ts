@@ -46,7 +46,8 @@ export interface RedisStore<C extends RedisClient = RedisClient> extends Store {
 
 /**
  * Read models in Redis, through the package `redis`, which has to be installed. Takes an address, and then connects when it is first used; or a
- * client, which stays the caller's to close. The server must not evict keys (`maxmemory-policy noeviction`); one that may is refused.
+ * client, which stays the caller's to close. The server must not evict keys (`maxmemory-policy noeviction`; `volatile-*` does
+ * not touch ours); one that may is refused.
  *
  * @example
  * const store = redis('redis://localhost:6379')

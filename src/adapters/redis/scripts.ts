@@ -129,24 +129,27 @@ at = at + backCount
 for i = 1, stillCount do
   if redis.call('HEXISTS', parked, ARGV[at + i]) == 0 then return {'lost'} end
 end
-if not isLast then
-  -- Written before the checkpoint moves, by one who slept, it would set aside a key that another owner has already got beyond that event.
-  for i = 1, #park, 2 do
-    local row = redis.call('HGET', rows, park[i])
-    if row and tonumber(string.match(row, '^%d+')) >= tonumber(string.match(park[i + 1], '^{"position":(%d+)')) then return {'lost'} end
-  end
-end
 
 -- A row is an object, so what does not end in a brace has no row.
 local brace = 125
 local match, byte = string.match, string.byte
+local begun = tonumber(match(from, '^%d+') or '-1')
+-- A deleted row that the checkpoint has passed is only not yet forgotten.
+local function isThere(value) return value and (byte(value, -1) == brace or tonumber(match(value, '^%d+')) > begun) end
+
+if not isLast then
+  -- Written before the checkpoint moves, by one who slept, it would set aside a key that another owner has already got beyond that event.
+  for i = 1, #park, 2 do
+    local row = redis.call('HGET', rows, park[i])
+    if isThere(row) and tonumber(match(row, '^%d+')) >= tonumber(match(park[i + 1], '^{"position":(%d+)')) then return {'lost'} end
+  end
+end
+
 local names, writes = {}, {}
 for i = 1, rowCount do names[i] = ARGV[head + (i - 1) * width + 1] end
 local current = fetch('HMGET', rows, names)
-local begun = tonumber(match(from, '^%d+') or '-1')
 for i = 1, rowCount do
-  -- A deleted row that the checkpoint has passed is only not yet forgotten.
-  if current[i] and byte(current[i], -1) ~= brace and tonumber(match(current[i], '^%d+')) <= begun then current[i] = false end
+  if not isThere(current[i]) then current[i] = false end
   local at = head + (i - 1) * width
   local was, value = ARGV[at + 2], ARGV[at + 3]
   local position = current[i] and match(current[i], '^%d+') or '0'
