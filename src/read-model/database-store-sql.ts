@@ -48,13 +48,13 @@ export function storeStatements(schema: string, home: boolean, model: StoredMode
         on conflict do nothing returning 1)
       select count(*)::int as begun from c`,
     split: `with o as (select c.* from ${s}.checkpoint c where c.projection = ${own} and c.first < $4::int and c.last >= $4::int for update),
-      a as (update ${s}.checkpoint c set last = $4::int - 1 from o where c.projection = o.projection and c.first = o.first)
-      insert into ${s}.checkpoint (projection, first, last, position, event_id) select projection, $4::int, last, position, event_id from o`,
+      a as (update ${s}.checkpoint c set last = $4::int - 1, turn = c.turn + 1 from o where c.projection = o.projection and c.first = o.first)
+      insert into ${s}.checkpoint (projection, first, last, position, event_id, turn) select projection, $4::int, last, position, event_id, turn + 1 from o`,
     merge: `with o as (select c.* from ${s}.checkpoint c where c.projection = ${own} and c.first >= $4::int and c.last <= $5::int for update),
-      same as (select min(first) as first, max(last) as last from o
+      same as (select min(first) as first, max(last) as last, max(turn) as turn from o
         having count(*) > 1 and count(distinct (position, event_id)) = 1 and sum(last - first + 1) = max(last) - min(first) + 1),
       d as (delete from ${s}.checkpoint c using o, same where c.projection = o.projection and c.first = o.first and c.first > same.first)
-      update ${s}.checkpoint c set last = same.last from o, same where c.projection = o.projection and c.first = o.first and c.first = same.first`,
+      update ${s}.checkpoint c set last = same.last, turn = same.turn + 1 from o, same where c.projection = o.projection and c.first = o.first and c.first = same.first`,
     checkpoints: `select first, last, position, event_id from ${s}.checkpoint where projection = ${own} order by first`,
     parked: `select key, position, event_id, reason from ${s}.parked_key where projection = ${own} order by key`,
   }
@@ -62,18 +62,24 @@ export function storeStatements(schema: string, home: boolean, model: StoredMode
 
 /**
  * One statement: the checkpoint is compared and set first, under its row's lock; everything else asks whether that held. Two owners with the same
- * batch thus take turns, and the second finds another checkpoint. Rows are compared with what their change started from as well, since a
- * repair does not move the checkpoint: one that moved on, but not as far as the batch, makes the whole batch lost.
+ * batch thus take turns, and the second finds another checkpoint. Rows and parked keys are compared with what the batch started from as well, since a
+ * repair does not move the checkpoint: a row that moved on, but not as far as the batch, or a key that is not parked any more, makes the whole batch
+ * lost. They are looked at before the wait for the lock; that nothing was written meanwhile is what `turn` says, which is judged once more behind it.
  */
 function applySql(s: string, t: string, own: string, uuid: string): string {
-  return `with wanted as materialized (
+  return `with seen as materialized (
+      select c.projection, c.first, c.turn from ${s}.checkpoint c where c.projection = ${own} and c.first = $4::int and c.last = $5::int),
+    wanted as materialized (
       select w.*, coalesce(o.position, 0) as stands
       from unnest($10::text[], $11::text[], $12::int8[], $13::int8[], $14::int[], $15::text[]) w(key, row, was, position, version, texts)
       left join ${t} o on o.key = w.key),
     moved as materialized (
-      update ${s}.checkpoint c set position = $8::int8, event_id = $9::${uuid}
-      where c.projection = ${own} and c.first = $4::int and c.last = $5::int and c.position = $6::int8 and c.event_id is not distinct from $7::${uuid}
+      update ${s}.checkpoint c set position = $8::int8, event_id = $9::${uuid}, turn = c.turn + ($8::int8 = $6::int8)::int from seen
+      where c.projection = seen.projection and c.first = seen.first and c.last = $5::int and c.turn = seen.turn
+        and c.position = $6::int8 and c.event_id is not distinct from $7::${uuid}
         and not exists (select from wanted w where w.stands <> w.was and w.stands < w.position and (w.stands > 0 or w.row is not null))
+        and not exists (select from unnest($21::text[]) q(key)
+          where not exists (select from ${s}.parked_key k where k.projection = c.projection and k.key = q.key))
       returning c.projection),
     deleted as (delete from ${t} t using wanted w
       where exists (select from moved) and w.row is null and t.key = w.key and (w.stands = w.was or w.was is null and w.stands < w.position)),
@@ -98,7 +104,8 @@ export function ownTables(schema: string): string {
       created_at timestamptz not null default now(), unique (owner, name, version));
     create table if not exists ${s}.checkpoint (
       projection integer not null references ${s}.stored_model on delete cascade, first smallint not null, last smallint not null,
-      position bigint not null, event_id text, primary key (projection, first)) with (fillfactor = 20);
+      position bigint not null, event_id text, turn integer not null default 0, primary key (projection, first)) with (fillfactor = 20);
+    alter table ${s}.checkpoint add column if not exists turn integer not null default 0;
     create table if not exists ${s}.parked_key (
       projection integer not null references ${s}.stored_model on delete cascade, key text collate "C" not null, position bigint not null,
       event_id text, reason text not null, parked_at timestamptz not null default now(), primary key (projection, key))`

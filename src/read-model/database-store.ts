@@ -285,7 +285,7 @@ function parkedOf(position: unknown, eventId: unknown, reason: unknown): Parked 
   return { position: Number(position), eventId: eventId === null ? null : String(eventId), reason: String(reason) }
 }
 
-function applyValues(model: StoredModel, { partitions, from, to, rows, park, unpark }: Batch): readonly unknown[] {
+function applyValues(model: StoredModel, { partitions, from, to, rows, park, unpark, stillParked }: Batch): readonly unknown[] {
   const parked = new Set(park.map(({ key }) => key))
   return [
     ...identity(model),
@@ -306,6 +306,7 @@ function applyValues(model: StoredModel, { partitions, from, to, rows, park, unp
     park.map(({ eventId }) => eventId),
     park.map(({ reason }) => reason),
     unpark.filter((key) => !parked.has(key)),
+    stillParked ?? [],
   ]
 }
 
