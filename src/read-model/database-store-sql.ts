@@ -24,11 +24,12 @@ export function storeStatements(schema: string, home: boolean, model: StoredMode
   const own = home
     ? `(select id from ${s}.projection where name = $2 and version = $3::int and $1::text is not null)`
     : `(select id from ${s}.stored_model where owner = $1 and name = $2 and version = $3::int)`
-  // Nothing at all unless every partition has a checkpoint.
-  const head = `select c.position, c.event_id, (select count(*)::int from ${s}.parked_key k where k.projection = c.projection) as parked, c.projection
-      from ${s}.checkpoint c where c.projection = ${own}
-        and (select sum(a.last - a.first + 1) from ${s}.checkpoint a where a.projection = c.projection) = 64
-      order by c.position, c.first limit 1`
+  // The checkpoint of the whole only where every partition has one; whoever owns a part reads its rows before that too.
+  const head = `select l.position, l.event_id, (select count(*)::int from ${s}.parked_key k where k.projection = m.projection) as parked, m.projection
+      from (select ${own} as projection) m left join lateral (
+        select c.position, c.event_id from ${s}.checkpoint c where c.projection = m.projection
+          and (select sum(a.last - a.first + 1) from ${s}.checkpoint a where a.projection = c.projection) = 64
+        order by c.position, c.first limit 1) l on true`
   return {
     table,
     load: `with h as materialized (${head})

@@ -131,9 +131,7 @@ class DatabaseStore implements SqlStore {
   }
 
   async checkpoints(model: StoredModel): Promise<readonly Range[]> {
-    return (await this.#ranges(model))
-      .reduce<readonly Range[]>(joined, [])
-      .toSorted((a, b) => a.checkpoint.position - b.checkpoint.position)
+    return (await this.#ranges(model)).reduce<readonly Range[]>(joined, [])
   }
 
   async index(model: StoredModel): Promise<void> {
