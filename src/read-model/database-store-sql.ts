@@ -26,8 +26,14 @@ export interface StoreStatements {
   range(text: string, reverse: boolean): string
 }
 
+/** Which database it is, and whether only versions that are built are there. */
+export interface StorePlace {
+  readonly home: boolean
+  readonly built: boolean
+}
+
 /** Where versions are registered: in Headwater's own schema of the write database, or in tables that the store keeps for itself. */
-export function storeStatements(schema: string, home: boolean, model: StoredModel): StoreStatements {
+export function storeStatements(schema: string, { home, built }: StorePlace, model: StoredModel): StoreStatements {
   const s = quote(schema)
   const table = rowTableName(model, home)
   const t = `${s}.${quote(table)}`
@@ -36,11 +42,12 @@ export function storeStatements(schema: string, home: boolean, model: StoredMode
   const own = home
     ? `(select id from ${s}.projection where name = $2 and version = $3::int and $1::text is not null)`
     : `(select id from ${s}.stored_model where owner = $1 and name = $2 and version = $3::int)`
+  const isBuilt = home && built ? `and exists (select from ${s}.projection v where v.id = c.projection and v.built_at is not null)` : ''
   // The checkpoint of the whole only where every partition has one; whoever owns a part reads its rows before that too.
   const head = `select l.position, l.event_id, (select count(*)::int from ${s}.parked_key k where k.projection = m.projection) as parked, m.projection
       from (select ${own} as projection) m left join lateral (
         select c.position, c.event_id from ${s}.checkpoint c where c.projection = m.projection
-          and (select sum(a.last - a.first + 1) from ${s}.checkpoint a where a.projection = c.projection) = 64
+          and (select sum(a.last - a.first + 1) from ${s}.checkpoint a where a.projection = c.projection) = 64 ${isBuilt}
         order by c.position, c.first limit 1) l on true`
   return {
     table,

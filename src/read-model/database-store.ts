@@ -2,7 +2,7 @@ import type { SqlClient } from '../database/database.ts'
 import { quote, type Table, tableOf } from '../database/identifier.ts'
 import { type Sql, sqlOn } from '../database/sql.ts'
 import { DatabaseError, UsageError } from '../errors.ts'
-import { type StoreStatements, storeStatements } from './database-store-sql.ts'
+import { type StorePlace, type StoreStatements, storeStatements } from './database-store-sql.ts'
 import { lockTables, OwnTables } from './own-tables.ts'
 import { isRefusal, refusedAmong, rowValues, tooLongForIndex, withoutRefused } from './refused-rows.ts'
 import { createRowIndexes, createRowTable } from './row-table.ts'
@@ -28,6 +28,8 @@ export interface DatabaseStoreOptions {
    * store keeps the same tables for itself and makes them when it is first used.
    */
   readonly home: boolean
+  /** In the write database: a version that is not built counts as not there, as a query wants it that was told before that it is. Default false. */
+  readonly built?: boolean
   /** For log lines: no password. */
   readonly description?: string
 }
@@ -67,7 +69,7 @@ class DatabaseStore implements SqlStore {
   readonly native: SqlClient
   readonly #client: SqlClient
   readonly #schema: string
-  readonly #home: boolean
+  readonly #place: StorePlace
   /** Undefined in the write database, where migrations make them. */
   readonly #tables: OwnTables | undefined
 
@@ -75,7 +77,7 @@ class DatabaseStore implements SqlStore {
     this.#client = client
     this.native = client
     this.#schema = schema
-    this.#home = options.home
+    this.#place = { home: options.home, built: options.built ?? false }
     this.description = options.description ?? `schema ${schema}`
     if (!options.home) this.#tables = new OwnTables(client, schema, this.description)
   }
@@ -121,7 +123,7 @@ class DatabaseStore implements SqlStore {
     const { table, own, forget } = this.#statements(model)
     const s = quote(this.#schema)
     const dropTable = `drop table if exists ${s}.${quote(table)}`
-    if (this.#home) {
+    if (this.#place.home) {
       // Apart, since an append holds checkpoints before it comes to the table. One without its table counts as none.
       await this.#client.query(dropTable)
       await this.#client.query(forget, identity(model))
@@ -180,7 +182,7 @@ class DatabaseStore implements SqlStore {
     }
     if ((await this.#moved(this.#client, model, batch).catch(lostIfUndone)) === 'applied') return 'applied'
     // Where the ranges are leases too, only `divide` draws them anew.
-    if (this.#home) return 'lost'
+    if (this.#place.home) return 'lost'
     // The partitions may have been divided otherwise than this owner divides them; to divide them again changes no partition's checkpoint.
     if (!(await this.#divide(model, batch.partitions))) return 'lost'
     return await this.#moved(this.#client, model, batch).catch(lostIfUndone)
@@ -217,7 +219,7 @@ class DatabaseStore implements SqlStore {
 
   /** The first checkpoint of a range: made if there is none, which takes turns with whoever makes one for an overlapping range. */
   async #begun(client: SqlClient, model: StoredModel, { first, last }: Partitions): Promise<boolean> {
-    if (this.#home) await this.#heal(client, model)
+    if (this.#place.home) await this.#heal(client, model)
     else await this.#open(client, model)
     const { rows } = await client.query<{ begun: number }>(this.#statements(model).begin, [...identity(model), first, last], prepared)
     return rows[0]?.begun === 1
@@ -291,7 +293,7 @@ class DatabaseStore implements SqlStore {
   }
 
   #statements(model: StoredModel): StoreStatements {
-    return statementsOf(this.#schema, this.#home, model)
+    return statementsOf(this.#schema, this.#place, model)
   }
 }
 
@@ -317,9 +319,9 @@ function joined(ranges: readonly Range[], next: Range): readonly Range[] {
 /** Kept across stores: a query makes a store of its own for its transaction. */
 const known = new Map<string, StoreStatements>()
 
-function statementsOf(schema: string, home: boolean, model: StoredModel): StoreStatements {
-  const id = JSON.stringify([schema, home, model.owner, model.name, model.version])
-  const found = known.get(id) ?? storeStatements(schema, home, model)
+function statementsOf(schema: string, place: StorePlace, model: StoredModel): StoreStatements {
+  const id = JSON.stringify([schema, place.home, place.built, model.owner, model.name, model.version])
+  const found = known.get(id) ?? storeStatements(schema, place, model)
   if (known.size > 1000) known.clear()
   known.set(id, found)
   return found
