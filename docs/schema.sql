@@ -971,7 +971,8 @@ CREATE TABLE headwater.checkpoint (
     "position" bigint NOT NULL,
     event_id uuid,
     owner uuid,
-    lease_until timestamp with time zone
+    lease_until timestamp with time zone,
+    turn integer DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='20', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
 
