@@ -34,7 +34,7 @@ export interface MongodbOptions {
  * deleted rows are remembered.
  */
 export interface MongodbStore extends Store {
-  /** The driver's database, open. A row is the field `row` of a document of {@link collectionName}; documents without it are deleted or parked. */
+  /** The driver's database, open. A row is the field `row` of a document of {@link collectionName}; documents without it are deleted, parked, or the version's marker. */
   readonly native: () => Promise<Db>
   /** What a reader of a version hands out. */
   nativeOf(model: StoredModel): Promise<MongodbNative>
@@ -49,7 +49,7 @@ export interface MongodbStore extends Store {
 /** The rows of a read model as MongoDB has them, for what `find` does not offer: to be read only, and at whatever moment they are. */
 export interface MongodbNative {
   readonly database: Db
-  /** Where its rows are: the field `row` of each document; one without it is deleted or parked. */
+  /** Where its rows are: the field `row` of each document; one without it is deleted or parked, or is the version's own marker (its `_id` is no text). */
   readonly collection: Collection<RowDocument>
 }
 

@@ -90,12 +90,14 @@ export class VersionState {
    */
   async begun(): Promise<State | undefined> {
     for (let time = 0; time < tries; time++) {
+      // Rows are looked for before the document is: those of a version that began meanwhile are not taken for what was left.
+      const isLeft = await this.#holdsRows()
       const found = await this.read()
       const marked = await this.#marker.read()
       if (found && found.incarnation === marked) return found
       if (found) await this.#collection.deleteOne({ _id: idOf(this.#model), incarnation: found.incarnation })
-      const isEmptied = await this.#emptied()
-      const incarnation = (isEmptied ? undefined : marked) ?? randomUUID()
+      if (isLeft) await this.#dropRows()
+      const incarnation = (isLeft ? undefined : marked) ?? randomUUID()
       if (incarnation !== marked && !(await this.#marker.put(incarnation))) continue
       await inserted(this.#collection.insertOne(this.#fresh(incarnation)))
     }
@@ -128,13 +130,12 @@ export class VersionState {
     })
   }
 
-  /** Takes away what another life of the version left of rows; false: there is nothing. */
-  async #emptied(): Promise<boolean> {
+  /** Whether the collection holds more than its marker: rows of another life of the version, if there is no document. */
+  async #holdsRows(): Promise<boolean> {
     const others = { _id: { $ne: this.#marker.id as never } }
     if (!(await this.#rows.findOne(others, { projection: { _id: 1 } }))) return false
     const found = await this.#rows.findOne({ ...others, position: { $exists: false } }, { projection: { _id: 1 } })
     if (found) throw foreign(`${this.#options.description}: ${this.#rows.collectionName} holds a document ${JSON.stringify(found._id)}`)
-    await this.#dropRows()
     return true
   }
 
