@@ -3,24 +3,27 @@ import { quote } from '../database/identifier.ts'
 import { lockClass } from '../database/migrate.ts'
 import { DatabaseError } from '../errors.ts'
 import type { Schema } from '../message/schema.ts'
-import { stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
+import { preferDefinition } from './definition-order.ts'
+import { type SeenBuild, stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { firstRowFault } from './row-schema.ts'
 import type { RowDifference } from './store-verify.ts'
 import { verify } from './verify.ts'
 
 /**
  * Finishes the build of a version whose keys have all been selected once: adds its indexes, verifies a sample, and switches to it. Any
- * number of processes may try; one does it. Returns whether the version is live now.
+ * number of processes that define it may try; one does it. `row` is the definition's, undefined where this process has another one. Returns whether the
+ * version is live now.
  */
 export async function finishBuild(runtime: ViewRuntime, version: ViewVersion, row: Schema | undefined): Promise<boolean> {
   const { database, schema, log } = runtime
-  const { rows } = await database.query<{ left: boolean }>(
-    `select exists (select from ${quote(schema)}.mark m where m.view = $1 and m.lane = 2)
+  const { rows } = await database.query<SeenBuild & { left: boolean }>(
+    `select v.build_started_at as "buildStartedAt", exists (select from ${quote(schema)}.mark m where m.view = $1 and m.lane = 2)
        or exists (select from ${quote(schema)}.view_store t where t.view = $1 and t.filling) as left
      from ${quote(schema)}.view v where v.id = $1 and v.state = 'building'`,
     [version.id],
   )
-  if (rows[0]?.left !== false) return false
+  const [build] = rows
+  if (build?.left !== false) return false
   if (version.store === null) await ensureIndexes(runtime, version)
   const differences = await lastingDifferences(runtime, version)
   if (differences.length > 0) {
@@ -30,12 +33,13 @@ export async function finishBuild(runtime: ViewRuntime, version: ViewVersion, ro
       version.id,
       version.name,
       `version ${version.version} did not verify: ${differences.length} of 1000 keys differ, such as ${first?.key} (${first?.kind})`,
+      build,
     )
     return false
   }
   const fault = row && (await firstRowFault(runtime, version, row))
   if (fault) {
-    await stopVersion(runtime, version.id, version.name, `${fault}; correct "row" or the SELECT`)
+    await stopVersion(runtime, version.id, version.name, `${fault}; correct "row" or the SELECT`, build)
     return false
   }
   const live = await switchSoon(runtime, version)
@@ -80,7 +84,10 @@ export async function switchTo(runtime: ViewRuntime, id: number, { built = false
       )
       if (still.length === 0) return false
       const { rows } = await transaction.query<{ switch: boolean }>(`select ${quote(schema)}.switch($1) as switch`, [id])
-      return rows[0]?.switch === true
+      if (rows[0]?.switch !== true) return false
+      // Else processes with the definition that was gone back from would build it again once its version is dropped.
+      if (!built) await preferDefinition(transaction, schema, id)
+      return true
     })
   } catch (error) {
     if (error instanceof DatabaseError && (error.sqlState === '55P03' || error.sqlState === '40P01')) return false
