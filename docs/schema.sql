@@ -627,7 +627,7 @@ begin
     return;
   exception when others then
     get stacked diagnostics state = returned_sqlstate, message = message_text;
-    if left(state, 2) in ('08', '0A', '25', '26', '3D', '3F', '40', '42', '53', '54', '55', '57', '58', 'F0', 'XX') then
+    if state <> '54000' and left(state, 2) in ('08', '0A', '25', '26', '3D', '3F', '40', '42', '53', '54', '55', '57', '58', 'F0', 'XX') then
       raise;
     end if;
   end;

@@ -6,7 +6,7 @@ import type { Store } from '../read-model/store.ts'
 import { checkIndexes, isOrdered, type StoredTable, typeOf } from '../read-model/stored-table.ts'
 import { analyse } from './analysis/select-analysis.ts'
 import { ensureIndexes } from './build.ts'
-import { isKeyType } from './column-value.ts'
+import { isKeyType, isOrderedType } from './column-value.ts'
 import type { MaterializedView } from './materialized-view.ts'
 import { dropVersions, type Registration, readVersions, register, sourcesOf, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { checkRowNames } from './row-schema.ts'
@@ -67,13 +67,20 @@ function sayOlder({ log }: ViewRuntime, name: string, { id, version, newer }: Re
 
 /**
  * Refuses what only a table can do.
- * @throws {DefinitionError} an index over contents; a key whose equal values have several texts
+ * @throws {DefinitionError} an index over contents, or over what only PostgreSQL can order; a key whose equal values have several texts
  */
 function checkStorable(table: StoredTable, { description }: Store): void {
   const search = Object.keys(table.indexes).find((index) => !isOrdered(table, index))
   if (search !== undefined) {
     throw new DefinitionError(
       `${table.table}: index ${JSON.stringify(search)} searches contents, which ${description} does not: leave "store" out`,
+    )
+  }
+  for (const [index, columns] of Object.entries(table.indexes)) {
+    const column = columns.find((name) => !isOrderedType(typeOf(table, name)))
+    if (column === undefined) continue
+    throw new DefinitionError(
+      `${table.table}: index ${JSON.stringify(index)}: the column ${JSON.stringify(column)} is ${typeOf(table, column)}, by which ${description} cannot order rows; cast it to text or a number in the SELECT`,
     )
   }
   const odd = table.key.find((column) => !isKeyType(typeOf(table, column)))

@@ -9,6 +9,7 @@ import type { Store } from '../read-model/store.ts'
 import type { Analysis } from './analysis/select-analysis.ts'
 import { newerThan, readDefinitions, rememberDefinition, type SeenDefinition } from './definition-order.ts'
 import type { MaterializedView, ViewDefinition } from './materialized-view.ts'
+import { sortFormat } from './sort-value.ts'
 import { functionNames, storeSql, viewSql } from './view-sql.ts'
 
 export interface ViewRuntime {
@@ -167,7 +168,7 @@ async function create(
 function fingerprintOf({ store, indexes }: ViewDefinition, { fingerprint }: Analysis): string {
   if (!store) return fingerprint
   return createHash('sha256')
-    .update(JSON.stringify([fingerprint, store.description, Object.entries(indexes)]))
+    .update(JSON.stringify([fingerprint, store.description, Object.entries(indexes), sortFormat]))
     .digest('hex')
 }
 
