@@ -252,7 +252,7 @@ for (const target of databases) {
 }
 
 test('a key may begin with the last character there is', async () => {
-  const target = databases.find(({ skip }) => !skip)
+  const target = databases.findLast(({ skip }) => !skip)
   if (!target) throw new Error('no database')
   const database = await target.open()
   const store = memory()
