@@ -627,7 +627,7 @@ begin
     return;
   exception when others then
     get stacked diagnostics state = returned_sqlstate, message = message_text;
-    if left(state, 2) in ('08', '0A', '25', '26', '3D', '3F', '40', '42', '53', '54', '55', '57', '58', 'F0', 'XX') then
+    if state <> '54000' and left(state, 2) in ('08', '0A', '25', '26', '3D', '3F', '40', '42', '53', '54', '55', '57', '58', 'F0', 'XX') then
       raise;
     end if;
   end;
@@ -1331,6 +1331,17 @@ CREATE SEQUENCE headwater.view_batch
     CACHE 1;
 
 --
+-- Name: view_definition; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.view_definition (
+    name text NOT NULL,
+    fingerprint text NOT NULL,
+    version integer NOT NULL,
+    place integer NOT NULL
+);
+
+--
 -- Name: view_id_seq; Type: SEQUENCE; Schema: headwater; Owner: -
 --
 
@@ -1509,6 +1520,13 @@ ALTER TABLE ONLY headwater.staged
     ADD CONSTRAINT staged_pkey PRIMARY KEY (id);
 
 --
+-- Name: view_definition view_definition_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_definition
+    ADD CONSTRAINT view_definition_pkey PRIMARY KEY (name, fingerprint);
+
+--
 -- Name: view view_name_version_key; Type: CONSTRAINT; Schema: headwater; Owner: -
 --
 
@@ -1638,6 +1656,13 @@ ALTER TABLE ONLY headwater.reaction_task
 
 ALTER TABLE ONLY headwater.skipped_event
     ADD CONSTRAINT skipped_event_projection_fkey FOREIGN KEY (projection) REFERENCES headwater.projection(id) ON DELETE CASCADE;
+
+--
+-- Name: view_definition view_definition_name_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_definition
+    ADD CONSTRAINT view_definition_name_fkey FOREIGN KEY (name) REFERENCES headwater.read_model(name) ON DELETE CASCADE;
 
 --
 -- Name: view view_name_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -

@@ -15,7 +15,7 @@ import { checkDefinitions, install } from '../materialized-view/install.ts'
 import type { ViewRuntime } from '../materialized-view/registry.ts'
 import { viewStores } from '../materialized-view/stored-view.ts'
 import { viewStatuses } from '../materialized-view/view-status.ts'
-import { ViewWorker } from '../materialized-view/worker.ts'
+import { type OwnView, ViewWorker } from '../materialized-view/worker.ts'
 import type { Command } from '../message/command.ts'
 import { type ProjectionHandle, projectionHandle } from '../projection/projection-handle.ts'
 import { answer, type ReadSide } from '../query/answer.ts'
@@ -135,9 +135,10 @@ class Application {
     await prepareSchema(this.#runtime, this.#options.connectTimeoutMs ?? 30_000)
     await this.#checkGeneration()
     const { views } = this.#defined
-    for (const view of views) await install(this.#runtime, view)
+    const own = new Map<string, OwnView>()
+    for (const view of views) own.set(view.readModelName, { row: view['~view'].row, version: await install(this.#runtime, view) })
     this.#worker = new ViewWorker(this.#runtime, {
-      rows: new Map(views.map((view) => [view.readModelName, view['~view'].row])),
+      views: own,
       pollIntervalMs: this.#options.pollIntervalMs ?? 100,
       rollbackWindowMs: this.#options.rollbackWindowMs ?? day,
       works,
