@@ -48,7 +48,10 @@ describe.skipIf(target.skip)('who owns what', () => {
   let schema: string
   let ledger: Ledger
   let log: Log
-  const { opened, started, stopped, handleOf } = projectionSuite(target, () => ({ ...ledger, runtime: { ...ledger.runtime, log } }))
+  const { opened, started, stopped, statusOf, handleOf } = projectionSuite(target, () => ({
+    ...ledger,
+    runtime: { ...ledger.runtime, log },
+  }))
 
   beforeEach(() => {
     ;({ database, schema, ledger } = opened())
@@ -167,6 +170,44 @@ describe.skipIf(target.skip)('who owns what', () => {
       const before = await owned()
       await waitUntil(async () => (await owned()).every(({ lease_until }, at) => lease_until > (before[at]?.lease_until ?? '')))
     }
+  })
+
+  test('how far a version in another store is, is told with each look', async () => {
+    const { passed, arrive, reached } = door()
+    let isSlow = false
+    const plain = ledger
+    const query: Database['query'] = async (...call) => {
+      if (isSlow && call[0].includes('(id, alive_until')) {
+        arrive()
+        await passed
+      }
+      return (await database.query(...call)) as never
+    }
+    ledger = { ...plain, runtime: { ...plain.runtime, database: { ...lastingParts(database), query } } }
+    await (await started(counts('away', { store: controlled(memory()) }))).settle()
+    isSlow = true
+    // Now nothing tells it but a look.
+    await reached
+    await ledger.append('a', ['Opened', { owner: 'ann' }])
+    await waitUntil(async () => (await owned())[0]?.position === 1)
+  })
+
+  test('status says who owns which range', async () => {
+    const first = await started(counts('balances'))
+    await ledger.append('a', ['Opened', { owner: 'ann' }])
+    await first.settle()
+    await handleOf(first).divide(2)
+    const second = await started(counts('balances'))
+    await waitUntil(async () => (await loads([first, second])).join() === '1,1')
+    const owners = (await statusOf(second))?.owners ?? []
+    expect(owners).toMatchObject([
+      { first: 0, last: 31, position: 1 },
+      { first: 32, last: 63, position: 1 },
+    ])
+    expect(new Set(owners.map(({ owner }) => owner))).toEqual(new Set([first.id, second.id]))
+    await stopped(first)
+    await stopped(second)
+    expect((await statusOf(second))?.owners?.map(({ owner }) => owner)).toEqual([null, null])
   })
 
   test('a store that is down when an old version there is to be dropped holds up nothing else, and is dropped from later', async () => {
