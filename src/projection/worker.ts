@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
-import { LogMismatchError, UnknownEventError } from '../errors.ts'
+import { LogMismatchError, NotReadyError, UnknownEventError } from '../errors.ts'
 import { unseenMs } from '../internal/unseen.ts'
 import { Wake } from '../internal/wake.ts'
 import { partitionCount, type Store, type StoredModel } from '../read-model/store.ts'
@@ -9,7 +9,7 @@ import { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
 import { Holdings } from './holdings.ts'
 import { openRequests, readSkipped } from './key-request.ts'
-import { type OwnedRange, sayAlive, sayDefined, sayGone } from './lease.ts'
+import { type OwnedRange, readFolders, sayAlive, sayDefined, sayGone } from './lease.ts'
 import { type OwnProjection, ownProjection } from './own-projection.ts'
 import type { Projection } from './projection-definition.ts'
 import { RangeRunner } from './range-runner.ts'
@@ -47,6 +47,8 @@ interface Place {
 const tendMs = 1000
 /** A process that could not look after its projections for so long is not counted among those that could take more. */
 const troubledMs = 10_000
+/** How long those who wait for projections that nobody folds hope for somebody. */
+const lonelyMs = 30_000
 
 /**
  * Keeps the projections of this process folded: registers their versions, takes its share of the ranges that nobody works on, folds them, finishes
@@ -205,9 +207,14 @@ export class ProjectionWorker {
     this.companion.keep(own.filter((one) => one.folding.sync && isRunnable(one.version)))
   }
 
-  /** Works until every version that can be folded holds every event that is in the log now, and every build is finished. */
+  /**
+   * Works until every version that can be folded holds every event that is in the log now, and every build is finished; or waits until others have.
+   * @throws {NotReadyError} `stopped` when for half a minute there was nobody, here or elsewhere, who could
+   */
   async settle(): Promise<void> {
-    const { position: head } = await this.#runtime.eventLog.head()
+    const { clock, eventLog } = this.#runtime
+    const { position: head } = await eventLog.head()
+    let foldedAt = clock.now()
     while (!this.#stop.signal.aborted) {
       await this.tend()
       this.wake()
@@ -216,9 +223,23 @@ export class ProjectionWorker {
       const behind = this.#own.filter(
         ({ version }) => isRunnable(version) && (version.state === 'building' || this.position(version.id) < head),
       )
-      if (behind.length === 0) return
-      await this.progress.wait(this.#runtime.clock, 20)
+      const [first] = behind
+      if (!first) return
+      if (clock.now() - foldedAt > tendMs && (await this.#isFolded(behind))) foldedAt = clock.now()
+      if (clock.now() - foldedAt > lonelyMs)
+        throw new NotReadyError(
+          'stopped',
+          first.version.name,
+          'no process folds it; start one with the role projections that knows its events',
+        )
+      await this.progress.wait(clock, 20)
     }
+  }
+
+  /** Whether there is a process for each of these versions. */
+  async #isFolded(own: readonly OwnProjection[]): Promise<boolean> {
+    const folders = await readFolders(this.#runtime.database, this.#runtime.schema)
+    return own.every(({ version }) => folders.some(({ runs }) => runs.has(version.id)))
   }
 
   /** Looks after leases, requests, builds and what is over, now. */

@@ -192,6 +192,15 @@ describe.skipIf(target.skip)('who owns what', () => {
     await waitUntil(async () => (await owned())[0]?.position === 1)
   })
 
+  test('waiting for projections that nobody folds comes to an end', async () => {
+    let now = 0
+    const hurried = { now: () => (now += 1000), sleep: ledger.runtime.clock.sleep }
+    ledger = { ...ledger, runtime: { ...ledger.runtime, clock: hurried } }
+    await ledger.append('a', ['Opened', { owner: 'ann' }])
+    const idle = await started(counts('balances'), { fold: false })
+    await expect(idle.settle()).rejects.toMatchObject({ code: 'stopped' })
+  })
+
   test('status says who owns which range', async () => {
     const first = await started(counts('balances'))
     await ledger.append('a', ['Opened', { owner: 'ann' }])
