@@ -1168,7 +1168,8 @@ ALTER TABLE headwater.projection ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 
 CREATE TABLE headwater.projector (
     id uuid NOT NULL,
-    alive_until timestamp with time zone NOT NULL
+    alive_until timestamp with time zone NOT NULL,
+    runs integer[] DEFAULT '{}'::integer[] NOT NULL
 );
 
 --

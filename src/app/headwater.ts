@@ -213,7 +213,7 @@ class Application {
     const projections = await this.#events.statuses(defined)
     const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
     const replicas = (await this.#parts.side.replicas?.statuses()) ?? []
-    return { readModels, reactions: await this.#events.reactions.status(), replicas }
+    return { readModels, reactions: await this.#events.reactions.status(), replicas, id: this.#events.projections.id }
   }
 
   readModel(name: string): ReadModelHandle {
