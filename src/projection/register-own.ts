@@ -1,14 +1,20 @@
 import { DatabaseError } from '../errors.ts'
 import { retry } from '../internal/retry.ts'
 import type { Projection } from './projection-definition.ts'
-import { dropProjection, type ProjectionRuntime, registerProjection } from './registry.ts'
+import { dropProjection, type ProjectionRuntime, registerProjection, retireProjection } from './registry.ts'
+import { storeOf } from './store-of.ts'
 
 /**
- * Registers a projection of this process, and drops versions that never came to serve. Resolves to its version's id; undefined when a newer version is
+ * Registers a projection of this process, and drops versions that never came to serve, as far as a projection of this process names the store they are in;
+ * `projections` are all of them. Resolves to its version's id; undefined when a newer version is
  * live, so that there is nothing to fold here.
  * @throws {DefinitionError}
  */
-export async function registerOwn(runtime: ProjectionRuntime, projection: Projection): Promise<number | undefined> {
+export async function registerOwn(
+  runtime: ProjectionRuntime,
+  projection: Projection,
+  projections: readonly Projection[],
+): Promise<number | undefined> {
   const { log, clock } = runtime
   const { readModelName: name, '~projection': definition } = projection
   // A switch by another process locks the same rows in its own order.
@@ -30,6 +36,10 @@ export async function registerOwn(runtime: ProjectionRuntime, projection: Projec
     return undefined
   }
   if (registered.made) log('info', `${name}: building version ${definition.version}`)
-  for (const old of registered.replaced) await dropProjection(runtime, old, definition.store ?? runtime.store)
+  for (const old of registered.replaced) {
+    const store = storeOf(runtime, projections, old)
+    if (store) await dropProjection(runtime, old, store)
+    else await retireProjection(runtime, old)
+  }
   return registered.id
 }

@@ -188,6 +188,14 @@ export async function dropProjection(runtime: ProjectionRuntime, version: Projec
   await runtime.database.query(`delete from ${quote(runtime.schema)}.projection where id = $1`, [version.id])
 }
 
+/** Leaves a version that never came to serve to a process that knows the store it is in. */
+export async function retireProjection({ database, schema }: ProjectionRuntime, { id }: ProjectionVersion): Promise<void> {
+  await database.query(
+    `update ${quote(schema)}.projection set state = 'previous', retired_at = coalesce(retired_at, clock_timestamp()) where id = $1`,
+    [id],
+  )
+}
+
 /** An error that needs a person, or other code: the version stops, says so, and everything else goes on. */
 export async function stopProjection(runtime: ProjectionRuntime, version: ProjectionVersion, code: string, reason: string): Promise<void> {
   await runtime.database.query(

@@ -25,6 +25,7 @@ import {
   storedModel,
 } from './registry.ts'
 import { Retirement } from './retire.ts'
+import { storeOf } from './store-of.ts'
 import { SyncCompanion } from './sync-companion.ts'
 
 export interface ProjectionWorkerOptions {
@@ -141,13 +142,11 @@ export class ProjectionWorker {
     return this.#holdings.of(id).find(({ trouble }) => trouble)?.trouble
   }
 
-  /** Where the rows of a version are; undefined where only a process with another definition knows the store. */
+  /** Where the rows of a version are; undefined where no projection of this process names that store. */
   placeOf(version: ProjectionVersion): { readonly store: Store; readonly model: StoredModel } | undefined {
     const model = storedModel(this.#runtime.schema, version)
-    if (version.store === null) return { store: this.#runtime.store, model }
-    const projection = this.#options.projections.find(({ readModelName }) => readModelName === version.name)
-    const store = projection?.['~projection'].store
-    return store && store.description === version.store ? { store, model } : undefined
+    const store = storeOf(this.#runtime, this.#options.projections, version)
+    return store && { store, model }
   }
 
   /** Whether a projection is this process's own. */
@@ -158,7 +157,7 @@ export class ProjectionWorker {
   /** Registers what this process defines and begins to work. @throws {DefinitionError} */
   async start(): Promise<void> {
     for (const projection of this.#options.projections) {
-      const id = await registerOwn(this.#runtime, projection)
+      const id = await registerOwn(this.#runtime, projection, this.#options.projections)
       if (id !== undefined) this.#ids.set(id, projection)
     }
     await this.refresh()

@@ -1,4 +1,5 @@
-import type { Database } from 'headwater'
+import { type Database, type } from 'headwater'
+import { memory } from 'headwater/memory'
 import { postgres } from 'headwater/postgres'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -11,6 +12,7 @@ import { balances } from '../support/balances.ts'
 import { databases, postgresUrl } from '../support/databases.ts'
 import { account, type Ledger, openLedger } from '../support/ledger.ts'
 import { projectionSuite } from '../support/projection-suite.ts'
+import { waitUntil } from '../support/wait.ts'
 
 for (const target of databases) {
   describe.skipIf(target.skip)(`the versions of a projection on ${target.name}`, () => {
@@ -142,6 +144,30 @@ for (const target of databases) {
       test('and a registration do not wait for each other crosswise', async () => {
         expect(await switchedAmid('read_model set seen_at = clock_timestamp()', 'projection set mode = mode')).toBe(true)
       })
+    })
+
+    test('one that moves to another store is answered from the first until it has been built, and its rows go from where they are', async () => {
+      const [x, y] = ['x', 'y'].map((description) => Object.assign(memory(), { description }))
+      // What keeps the first store known to a process with the new definition.
+      const others = projection('others', { from: [account], row: type<object>(), on: { Opened: () => ({}) }, ...(x && { store: x }) })
+      const first = await started([balances({ ...(x && { store: x }) }), others])
+      await ledger.append('a', ['Opened', { owner: 'ann' }], ['Deposited', { amount: 5 }])
+      await first.settle()
+      const model = first.own.find(({ version }) => version.name === 'balances')?.model
+      await stopped(first)
+      const moved = [balances({ version: 2, factor: 10, ...(y && { store: y }) }), others]
+      const looking = await started(moved, { fold: false })
+      const before = locateProjection(looking, 'balances')
+      expect(await documentReader(before.store, before.model, { check: 'strict' }).get('a')).toEqual({ owner: 'ann', balance: 5 })
+      const second = await started(moved, { rollbackWindowMs: 0 })
+      await second.settle()
+      const after = locateProjection(second, 'balances')
+      expect(await documentReader(after.store, after.model, { check: 'strict' }).get('a')).toEqual({ owner: 'ann', balance: 50 })
+      await waitUntil(async () => {
+        await second.tend()
+        return second.versions.every(({ name, version }) => name !== 'balances' || version === 2)
+      })
+      expect(model && (await x?.load(model, ['a']))).toMatchObject({ checkpoint: null, rows: [] })
     })
 
     test('a changed handler under the same version is warned of', async () => {
