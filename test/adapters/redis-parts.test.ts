@@ -40,7 +40,7 @@ describe.skipIf(skip)('batches of several parts', () => {
   let server: RedisServer
   const closing: (() => Promise<unknown>)[] = []
   beforeAll(async () => {
-    server = await RedisServer.start('--slowlog-log-slower-than', '0', '--slowlog-max-len', '100000')
+    server = await RedisServer.start('--slowlog-log-slower-than', '-1', '--slowlog-max-len', '10000')
   })
   afterEach(async () => {
     for (const close of closing.splice(0)) await close()
@@ -344,7 +344,7 @@ describe.skipIf(skip)('batches of several parts', () => {
       })
     })
     await server.control.sendCommand(['CONFIG', 'RESETSTAT'])
-    await server.control.sendCommand(['SLOWLOG', 'RESET'])
+    await server.control.configSet('slowlog-log-slower-than', '0')
     await store.apply(model, written(model, keys, 3, { to: at(9), park: parked.map((key) => parkedAt(key, 5)) }))
     await store.apply(model, batch(9, 19, deleted(model, gone, 3, 15), { stillParked: parked }))
     await store.apply(model, batch(19, 19, [], { unpark: parked }))
