@@ -3,7 +3,7 @@ import { memory } from 'headwater/memory'
 import { mongodb } from 'headwater/mongodb'
 import { storeContract } from 'headwater/testing'
 import { MongoClient } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { breaking, inTurns, sleeping } from '../support/mongodb-steps.ts'
 import { mongodbMissing } from '../support/store-addresses.ts'
 import { at, batch, catchUp, change, contents, freshModel, someSteps } from '../support/stored-model.ts'
@@ -11,6 +11,8 @@ import { mongodbUrl, run } from '../support/stores.ts'
 
 const skip = await mongodbMissing()
 const stepsMax = 40
+/** Each of them does the same again for each step. */
+vi.setConfig({ testTimeout: 120_000 })
 
 describe.skipIf(skip)('owners in MongoDB that meet', () => {
   let client: MongoClient
