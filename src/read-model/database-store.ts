@@ -57,8 +57,8 @@ const arrays = { prepare: true, rowMode: 'array' } as const
 
 /**
  * Read models in a PostgreSQL database: one table a version, a row with its JSON, its position and the texts by which the declared indexes order
- * it. A batch is one statement, in which nothing counts unless the checkpoint is what the batch started from. Deleted rows are not
- * remembered, since checkpoint and rows move together. Give it a transaction to read rows and checkpoint in that snapshot.
+ * it. A batch is one statement, in which nothing counts unless the checkpoint is what the batch started from; the first of a version, or one with rows
+ * that the table refuses, is one transaction. Deleted rows are not remembered, since checkpoint and rows move together. Give it a transaction to read rows and checkpoint in that snapshot.
  */
 export function databaseStore(client: SqlClient, schema: string, options: DatabaseStoreOptions): SqlStore {
   return new DatabaseStore(client, schema, options)

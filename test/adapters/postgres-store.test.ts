@@ -62,6 +62,17 @@ describe.skipIf(server?.skip)('the store in PostgreSQL', () => {
       await beginsAnew(one)
     })
 
+    test('a drop that is cut off in the middle leaves everything', async () => {
+      const { model, table } = await filled()
+      await database.query(`create function ${schema}.refuse() returns trigger language plpgsql as $$ begin raise 'not now'; end $$;
+        create trigger refuse before delete on ${schema}.stored_model for each row execute function ${schema}.refuse()`)
+      await expect(store.drop(model)).rejects.toMatchObject({ code: 'database_error' })
+      expect(await store.load(model, ['x'])).toMatchObject({ checkpoint: at(5), parked: 1, rows: [{ key: 'x', position: 4 }] })
+      await database.query(`drop function ${schema}.refuse cascade`)
+      await store.drop(model)
+      expect((await database.query('select to_regclass($1) as table', [table])).rows).toEqual([{ table: null }])
+    })
+
     test('nothing of a first batch that is lost is there afterwards', async () => {
       const model = freshModel()
       expect(await store.apply(model, batch(null, 5, [], { stillParked: ['nobody'] }))).toBe('lost')

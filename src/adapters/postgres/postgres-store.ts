@@ -3,7 +3,7 @@ import { postgres } from './postgres.ts'
 
 /** Where in the database, and how it is reached. */
 export interface PostgresStoreOptions {
-  /** The PostgreSQL schema for rows and checkpoints; it is made when it is first used. Default `headwater_store`. */
+  /** The PostgreSQL schema for rows and checkpoints, which nobody else uses; it is made when it is first used. Default `headwater_store`. */
   readonly schema?: string
   /** How many connections to open at most. Default 10. */
   readonly poolSize?: number
@@ -23,6 +23,7 @@ export interface PostgresStore extends Store {
 /**
  * Read models in another PostgreSQL database, or on another server, than the one that is written to. Takes an address, and then connects when it is
  * first used; or a database, which stays the caller's to close. Without a store read models live in the write database, where tokens cost least.
+ * Reading and writing fail with `IncompatibleStoreError` where the schema holds something else under the same names, or tables of a newer format.
  *
  * @example
  * const reports = postgresStore('postgres://reports.internal/shop')
