@@ -120,13 +120,13 @@ describe.skipIf(target.skip)('who owns what', () => {
     const old = await started(release(4))
     await ledger.append('a', ['Opened', { owner: 'ann' }])
     await old.settle()
-    const fresh = await started(release(4, { version: 2 }))
+    const fresh = await started(release(7, { version: 2 }))
     await fresh.settle()
     for (let i = 0; i < 5; i++) {
       await old.tend()
       expect((await owned(1)).map(({ owner }) => owner)).toEqual(Array(4).fill(old.id))
       await fresh.tend()
-      expect((await owned(2)).map(({ owner }) => owner)).toEqual(Array(4).fill(fresh.id))
+      expect((await owned(2)).map(({ owner }) => owner)).toEqual(Array(7).fill(fresh.id))
     }
   })
 
