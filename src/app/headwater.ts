@@ -126,9 +126,9 @@ class Application {
     return { events, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side }
   }
 
-  async start({ roles = allRoles }: StartOptions = {}): Promise<void> {
+  async start(options?: StartOptions): Promise<void> {
     if (this.#state !== 'new') throw new UsageError(`start() was called when the application was ${this.#state}`)
-    this.#roles = checkedRoles(roles)
+    this.#roles = checkedRoles(options)
     const works = this.#roles.has('projections')
     if (!works) this.#parts = this.#assembled({ works })
     this.#state = 'starting'
