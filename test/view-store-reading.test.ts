@@ -1,18 +1,7 @@
-import {
-  type Database,
-  type Headwater,
-  headwater,
-  materializedView,
-  query,
-  type Role,
-  type Store,
-  silentLog,
-  type as typeOf,
-} from 'headwater'
+import { type Database, type Headwater, headwater, materializedView, query, type Store, silentLog, type as typeOf } from 'headwater'
 import { memory } from 'headwater/memory'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { cardsView, cardTables } from './process/stored-views.ts'
-import { controlled } from './support/controlled-store.ts'
 import { databases, freshSchema, lasting } from './support/databases.ts'
 
 interface Keyed {
@@ -64,13 +53,10 @@ for (const target of databases) {
       await database.close()
     })
 
-    async function started<Q extends Readonly<Record<string, unknown>>>(
-      options: Parameters<typeof headwater>[0] & { queries?: Q },
-      roles?: readonly Role[],
-    ) {
+    async function started<Q extends Readonly<Record<string, unknown>>>(options: Parameters<typeof headwater>[0] & { queries?: Q }) {
       const app = headwater({ ...options, database: lasting(database), schema, log: silentLog, pollIntervalMs: 10 })
       apps.push(app as unknown as Headwater)
-      await app.start(roles ? { roles } : {})
+      await app.start()
       return app
     }
 
@@ -189,36 +175,6 @@ for (const target of databases) {
       const app = (view: unknown) => headwater({ database: lasting(database), schema, log: silentLog, readModels: { view } })
       await expect(app(byBody).start()).rejects.toThrow(/index "byBody" searches contents, which memory does not/)
       await expect(app(bySpan).start()).rejects.toThrow(/"span" is interval, by which memory cannot tell rows apart/)
-    })
-
-    test('roles: a process does what it is there for and refuses the rest', async () => {
-      await database.query(cardTables)
-      const inner = memory()
-      const [store, working] = [controlled(inner), controlled(inner)]
-      const cards = cardsView({ store })
-      const queries = {
-        card: query('card', {
-          input: typeOf<{ id: number }>(),
-          reads: { cards },
-          execute: async ({ id }, { cards }) => await cards.get(id),
-        }),
-      }
-      await expect(started({ database, readModels: { cards } }, [])).rejects.toThrow(/roles/)
-      await expect(started({ database, readModels: { cards } }, ['writer' as Role])).rejects.toThrow(/writer/)
-      const idle = await started({ database, readModels: { cards }, queries }, ['commands', 'queries'])
-      for (let i = 0; i < 20; i++) {
-        expect((await idle.readModel('cards').status()).state).toBe('building')
-        await new Promise((resolve) => setTimeout(resolve, 20))
-      }
-      await expect(idle.query('card' as never, { id: 1 } as never)).rejects.toMatchObject({ code: 'building' })
-      const worker = await started({ database, readModels: { cards: cardsView({ store: working }) }, queries }, ['projections'])
-      await expect(worker.query('card' as never, { id: 1 } as never)).rejects.toThrow(/without the role/)
-      await expect(worker.execute('any' as never, {} as never)).rejects.toThrow(/without the role/)
-      await idle.settle()
-      await database.query(`update cards set title = 'changed' where id = 1`)
-      expect((await idle.query('card' as never, { id: 1 } as never, { latest: true })).result).toMatchObject({ title: 'changed' })
-      expect(working.written.length).toBeGreaterThan(1)
-      expect(store.written).toEqual([])
     })
   })
 }

@@ -107,9 +107,13 @@ export interface ReactionHandle {
 export interface Headwater<Commands = object, Queries = object> extends AsyncDisposable {
   readonly '~commands': Commands
   readonly '~queries': Queries
-  /** Migrates Headwater's own schema, installs change capture, begins builds. Resolves when it serves, not when everything is built. */
+  /** Migrates Headwater's own schema, installs change capture, begins builds. Resolves when it serves, not when everything is built. @throws {UsageError} no roles that there are; or `stop()` was called meanwhile */
   start(options?: StartOptions): Promise<void>
-  /** Finishes what is under way, stops, and closes the database and the stores. A store that another application of the process uses stays open until that stops. */
+  /**
+   * Lets no command or query in any more, waits until those under way are answered, stops what works, and closes the database and the stores. A store that
+   * another application of the process uses stays open until that stops. `executeMany` ends with the batch under way. Called during `start()`, it waits for
+   * the step that is being taken; `start()` is then rejected.
+   */
   stop(): Promise<void>
   execute<Name extends keyof Commands & string>(
     name: Name,

@@ -36,11 +36,13 @@ import { type Defined, definedBy } from './definitions.ts'
 import { EventSide } from './event-side.ts'
 import { readGeneration } from './generation.ts'
 import { HeldStores } from './held-stores.ts'
+import { Life } from './life.ts'
 import { checkSchemaName, prepareSchema } from './prepare-schema.ts'
 import { reactionHandle } from './reaction-handle.ts'
 import { readSide } from './read-side.ts'
 import { removeReadModel, removeSchema } from './removal.ts'
 import { allRoles, checkedRoles, mustHave } from './roles.ts'
+import { untilStopped } from './until-stopped.ts'
 import { viewHandle } from './view-handle.ts'
 import { checkedToken, mergedToken } from './written-token.ts'
 
@@ -64,6 +66,9 @@ export function headwater<C extends Definitions = Record<never, never>, Q extend
 /** What depends on the roles of this process. */
 interface Parts {
   readonly events: EventSide
+  readonly worker: ViewWorker
+  /** Filled when they are installed. */
+  readonly ownViews: Map<string, OwnView>
   readonly commandRuntime: CommandRuntime
   readonly side: ReadSide
 }
@@ -75,11 +80,11 @@ class Application {
   readonly #stores: HeldStores
   /** Rings when any read model got further. */
   readonly #progress = new Wake()
-  #parts: Parts
+  readonly #life = new Life()
   #roles: ReadonlySet<Role> = new Set(allRoles)
-  #worker: ViewWorker | undefined
+  /** Made by `start()`. */
+  #assembled: Parts | undefined
   #generation = ''
-  #state: 'new' | 'starting' | 'started' | 'stopped' = 'new'
 
   constructor(options: HeadwaterOptions<Definitions, Definitions>) {
     this.#options = options
@@ -93,68 +98,79 @@ class Application {
     checkSchemaName(this.#runtime.schema)
     this.#defined = definedBy(options)
     checkDefinitions([...this.#defined.readModels])
-    this.#parts = this.#assembled({ works: true })
     this.#stores = new HeldStores(this.#defined)
   }
 
-  get #events(): EventSide {
-    return this.#parts.events
+  get #parts(): Parts {
+    if (!this.#assembled) throw new UsageError('the application was not started')
+    return this.#assembled
   }
 
-  #assembled({ works }: { readonly works: boolean }): Parts {
+  #assemble({ works }: { readonly works: boolean }): Parts {
     const options = this.#options
+    const { pollIntervalMs = 100, rollbackWindowMs = day } = options
+    const { projections, reactions } = this.#defined
     const events = new EventSide(this.#runtime, {
-      projections: this.#defined.projections,
-      reactions: this.#defined.reactions,
-      pollIntervalMs: options.pollIntervalMs ?? 100,
-      rollbackWindowMs: options.rollbackWindowMs ?? day,
+      projections,
+      reactions,
+      pollIntervalMs,
+      rollbackWindowMs,
       works,
       stateCache: options.stateCache,
       generation: () => this.#generation,
-      renewGeneration: () => this.#checkGeneration(),
+      renewGeneration: () => this.#checkGeneration(this.#runtime),
       progress: this.#progress,
       // A reaction's command belongs to the reaction, whether or not others may send commands to this process.
       send: ({ command, input }, { correlationId, ...sent }) => this.#execute(command, input, { ...sent, context: { correlationId } }),
     })
-    const { eventLog, states, snapshots, staging } = events
-    const side = readSide(this.#runtime, events, {
-      views: () => this.#started('query').worker,
-      generation: () => this.#generation,
-      folds: this.#defined.projections.length > 0,
-      progress: this.#progress,
-    })
-    return { events, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side }
-  }
-
-  async start({ roles = allRoles }: StartOptions = {}): Promise<void> {
-    if (this.#state !== 'new') throw new UsageError(`start() was called when the application was ${this.#state}`)
-    this.#roles = checkedRoles(roles)
-    const works = this.#roles.has('projections')
-    if (!works) this.#parts = this.#assembled({ works })
-    this.#state = 'starting'
-    await prepareSchema(this.#runtime, this.#options.connectTimeoutMs ?? 30_000)
-    await this.#checkGeneration()
-    const { views } = this.#defined
-    const own = new Map<string, OwnView>()
-    for (const view of views) own.set(view.readModelName, { row: view['~view'].row, version: await install(this.#runtime, view) })
-    this.#worker = new ViewWorker(this.#runtime, {
-      views: own,
-      pollIntervalMs: this.#options.pollIntervalMs ?? 100,
-      rollbackWindowMs: this.#options.rollbackWindowMs ?? day,
+    const ownViews = new Map<string, OwnView>()
+    const worker = new ViewWorker(this.#runtime, {
+      views: ownViews,
+      pollIntervalMs,
+      rollbackWindowMs,
       works,
       progress: this.#progress,
       onMaintenance: () => this.#maintain(),
     })
-    await this.#worker.start()
-    this.#state = 'started'
-    await this.#events.start()
+    const { eventLog, states, snapshots, staging } = events
+    const side = readSide(this.#runtime, events, {
+      views: worker,
+      generation: () => this.#generation,
+      folds: projections.length > 0,
+      progress: this.#progress,
+    })
+    return { events, worker, ownViews, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side }
+  }
+
+  async start(options?: StartOptions): Promise<void> {
+    const roles = checkedRoles(options)
+    await this.#life.start(async (starting) => {
+      this.#roles = roles
+      this.#assembled = this.#assemble({ works: roles.has('projections') })
+      const { events, worker, ownViews } = this.#assembled
+      const runtime = untilStopped(this.#runtime, starting)
+      await prepareSchema(runtime, this.#options.connectTimeoutMs ?? 30_000)
+      await this.#checkGeneration(runtime)
+      for (const view of this.#defined.views)
+        ownViews.set(view.readModelName, { row: view['~view'].row, version: await install(runtime, view) })
+      starting.goOn()
+      await worker.start()
+      // Reactions may be due at once, and send commands.
+      this.#life.opened()
+      starting.goOn()
+      await events.start()
+    })
   }
 
   async stop(): Promise<void> {
-    if (this.#state === 'stopped') return
-    this.#state = 'stopped'
-    await this.#events.stop()
-    await this.#worker?.stop()
+    await this.#life.stop(() => this.#end())
+  }
+
+  /** Ends what works, and then, when nothing does any more, what it worked on. */
+  async #end(last: () => Promise<void> = async () => undefined): Promise<void> {
+    await this.#assembled?.events.stop()
+    await this.#assembled?.worker.stop()
+    await last()
     await this.#stores.release()
     await this.#runtime.database.close()
   }
@@ -166,54 +182,56 @@ class Application {
   async execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
     mustHave(this.#roles, 'commands', 'execute')
     refuseKeyOfTask(name, options.idempotencyKey)
-    return await this.#execute(name, input, options)
+    return await this.#life.during('execute', () => this.#execute(name, input, options))
   }
 
   async #execute(name: string, input: unknown, options: Parameters<Headwater['execute']>[2] = {}): Promise<unknown> {
-    const { generation } = this.#started('execute')
+    const { commandRuntime, worker, side } = this.#parts
+    const generation = this.#generation
     const definition = this.#command(name)
     const after = checkedToken(generation, options.after)
     if (definition['~kind'] === 'events') {
-      const { result, position, replayed } = await executeDecision(this.#parts.commandRuntime, definition, input, options)
+      const { result, position, replayed } = await executeDecision(commandRuntime, definition, input, options)
       // Its events are in the log alone: no mark of a view waits for its transaction.
-      const token = await mergedToken(this.#parts.side, generation, { writes: [], position: position ?? 0 }, after)
+      const token = await mergedToken(side, generation, { writes: [], position: position ?? 0 }, after)
       return { result, token, replayed }
     }
-    const { result, write, position, replayed } = await executeCommand(this.#parts.commandRuntime, definition, input, options)
-    this.#worker?.wake()
-    const token = await mergedToken(this.#parts.side, generation, { writes: write ? [write] : [], position: position ?? 0 }, after)
+    const { result, write, position, replayed } = await executeCommand(commandRuntime, definition, input, options)
+    worker.wake()
+    const token = await mergedToken(side, generation, { writes: write ? [write] : [], position: position ?? 0 }, after)
     return { result, token, replayed }
   }
 
   async executeMany(name: string, inputs: Iterable<unknown>, options: Parameters<Headwater['executeMany']>[2] = {}): Promise<unknown> {
     mustHave(this.#roles, 'commands', 'executeMany')
-    const { generation } = this.#started('executeMany')
+    const { commandRuntime, worker, side } = this.#started('executeMany')
+    const generation = this.#generation
     const definition = this.#command(name)
     const { executed, writes, position } = await (definition['~kind'] === 'events'
-      ? executeManyDecisions(this.#parts.commandRuntime, definition, inputs, options)
-      : executeMany(this.#parts.commandRuntime, definition, inputs, options))
-    this.#worker?.wake()
-    return { executed, token: await mergedToken(this.#parts.side, generation, { writes, position: position ?? 0 }, undefined) }
+      ? executeManyDecisions(commandRuntime, definition, inputs, options)
+      : executeMany(commandRuntime, definition, inputs, options))
+    worker.wake()
+    return { executed, token: await mergedToken(side, generation, { writes, position: position ?? 0 }, undefined) }
   }
 
   async query(name: string, input: unknown, options: Parameters<Headwater['query']>[2] = {}): Promise<unknown> {
     mustHave(this.#roles, 'queries', 'query')
-    this.#started('query')
+    const { side } = this.#started('query')
     refuseInsideCommand(`query(${JSON.stringify(name)})`)
     const definition = this.#defined.queries.get(name)
     if (!definition) throw new UnknownNameError('query', name, [...this.#defined.queries.keys()])
-    return await answer(this.#parts.side, definition, input, options)
+    return await this.#life.during('query', () => answer(side, definition, input, options))
   }
 
   async status(): ReturnType<Headwater['status']> {
-    const { worker } = this.#started('status')
+    const { worker, events, side } = this.#started('status')
     await worker.refresh()
     const defined = this.#defined.readModels
     const views = await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) })
-    const projections = await this.#events.statuses(defined)
+    const projections = await events.statuses(defined)
     const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
-    const replicas = (await this.#parts.side.replicas?.statuses()) ?? []
-    return { readModels, reactions: await this.#events.reactions.status(), replicas, id: this.#events.projections.id }
+    const replicas = (await side.replicas?.statuses()) ?? []
+    return { readModels, reactions: await events.reactions.status(), replicas, id: events.projections.id }
   }
 
   readModel(name: string): ReadModelHandle {
@@ -225,16 +243,16 @@ class Application {
   }
 
   reaction(name: string): ReactionHandle {
-    this.#started('reaction')
+    const { events } = this.#started('reaction')
     const names = this.#defined.reactions.map(({ reactionName }) => reactionName)
-    return reactionHandle(this.#events.reactions, names, name)
+    return reactionHandle(events.reactions, names, name)
   }
 
   projection(name: string): ProjectionHandle {
-    this.#started('projection')
+    const { events } = this.#started('projection')
     const names = this.#defined.projections.map(({ readModelName }) => readModelName)
     if (!names.includes(name)) throw new UnknownNameError('read_model', name, names)
-    return projectionHandle(this.#events.projectionRuntime, this.#events.projections, name, () => this.#statusOf(name))
+    return projectionHandle(events.projectionRuntime, events.projections, name, () => this.#statusOf(name))
   }
 
   async #statusOf(name: string): Promise<ReadModelStatus | undefined> {
@@ -242,48 +260,49 @@ class Application {
   }
 
   async settle(): Promise<void> {
-    const { worker } = this.#started('settle')
+    const { worker, events } = this.#started('settle')
     // Reactions write, and what they write is folded and reacted to again, until nothing moves any more.
     for (;;) {
-      const { position } = await this.#events.eventLog.head()
-      await this.#events.settle()
+      const { position } = await events.eventLog.head()
+      await events.settle()
       await worker.settle()
-      if ((await this.#events.eventLog.head()).position === position) return
+      if ((await events.eventLog.head()).position === position) return
     }
   }
 
   async drop(name: string): Promise<void> {
-    const { worker } = this.#started('drop')
+    const { worker, events } = this.#started('drop')
     if (this.#defined.readModels.has(name)) {
       throw new UsageError(`drop('${name}'): this application defines it; take its definition out first`)
     }
-    await removeReadModel(this.#runtime, worker, this.#events, name)
+    await removeReadModel(this.#runtime, worker, events, name)
   }
 
   async uninstall(): Promise<void> {
-    const { worker } = this.#started('uninstall')
-    this.#state = 'stopped'
-    await this.#events.stop()
-    await worker.stop()
-    await removeSchema(this.#runtime, worker, this.#events)
-    await this.#stores.release()
-    await this.#runtime.database.close()
+    const { worker, events } = this.#started('uninstall')
+    let removed = Promise.resolve()
+    await this.#life.stop(() =>
+      this.#end(async () => {
+        removed = removeSchema(this.#runtime, worker, events)
+        await Promise.allSettled([removed])
+      }),
+    )
+    await removed
   }
 
-  #started(what: string): { readonly worker: ViewWorker; readonly generation: string } {
-    if (this.#state !== 'started' || !this.#worker)
-      throw new UsageError(`${what}() was called when the application was ${this.#state}; call it between start() and stop()`)
-    return { worker: this.#worker, generation: this.#generation }
+  /** @throws {UsageError} it is not started, or not any more */
+  #started(what: string): Parts {
+    this.#life.mustBeStarted(what)
+    return this.#parts
   }
 
   /** A database that is not the one it was: marks of lost transactions are gone with them, so every row is selected again. */
-  async #checkGeneration(): Promise<void> {
-    const { database, schema, log } = this.#runtime
+  async #checkGeneration({ database, schema, log }: ViewRuntime): Promise<void> {
     const { id, changed } = await readGeneration(database, schema)
     if (this.#generation !== '' && this.#generation === id) return
     this.#generation = id
     if (!changed) return
-    this.#events.forget()
+    this.#parts.events.forget()
     log(
       'warn',
       'the database was restored, copied or failed over: a new generation begins, older tokens are refused, and every row is selected again',
@@ -295,7 +314,7 @@ class Application {
   }
 
   async #maintain(): Promise<void> {
-    await this.#checkGeneration()
+    await this.#checkGeneration(this.#runtime)
     await sweepCommands(this.#runtime, this.#options.idempotencyRetentionMs ?? 7 * day)
     await sweepStaged(this.#runtime.database, this.#runtime.schema)
   }

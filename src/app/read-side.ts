@@ -11,8 +11,7 @@ export function readSide(
   { database, schema, clock, log, stores }: ViewRuntime,
   events: EventSide,
   of: {
-    /** @throws {UsageError} when the application is not started */
-    readonly views: () => ViewWorker
+    readonly views: ViewWorker
     readonly generation: () => string
     /** Whether there are projections. */
     readonly folds: boolean
@@ -26,13 +25,13 @@ export function readSide(
     schema,
     clock,
     generation: of.generation,
-    locate: (readModel) => locate({ schema, views: of.views(), projections, runtime, stores }, readModel),
+    locate: (readModel) => locate({ schema, views: of.views, projections, runtime, stores }, readModel),
     refresh: async () => {
-      await of.views().refresh()
+      await of.views.refresh()
       if (of.folds) await projections.refresh()
     },
     wake: () => {
-      of.views().wake()
+      of.views.wake()
       events.wake()
     },
     progress: of.progress,

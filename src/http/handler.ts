@@ -18,7 +18,6 @@ export interface ServedApp {
   status(): Promise<{ readonly readModels: readonly ReadModelStatus[] }>
 }
 
-/** What an application may change about how it is served. */
 /** How the application is served. */
 export interface HandlerOptions {
   /**

@@ -4,6 +4,7 @@ import { type ServerType, serve } from '@hono/node-server'
 import { DatabaseUnavailableError, isHeadwaterError } from 'headwater'
 import { handler } from 'headwater/http'
 import { app, database, settings } from './app.ts'
+import { closeServer, cutConnections } from './close-server.ts'
 import { door } from './door.ts'
 import { page } from './page.ts'
 import { fill } from './seed/fill.ts'
@@ -11,6 +12,7 @@ import { seedLedger } from './seed/seed.ts'
 
 const hostname = '127.0.0.1'
 const print = (line: string) => console.log(line)
+let serving = false
 let stopping = false
 
 async function main(): Promise<void> {
@@ -24,6 +26,7 @@ async function main(): Promise<void> {
   print(`Database: ${database.traits.description}`)
   await app.start()
   if (settings.seed) await seedLedger(app, print)
+  serving = true
   letIn()
   print(`The ledger is at http://${hostname}:${(server.address() as AddressInfo).port}`)
   void printReadModels().catch((error) => stopping || print(`  ${explain(error)}`))
@@ -57,8 +60,9 @@ function stopOn(signals: readonly NodeJS.Signals[], server: ServerType): void {
   const stop = async () => {
     if (stopping) return
     stopping = true
-    server.close()
-    if ('closeAllConnections' in server) server.closeAllConnections()
+    // Who was let in is answered first; who still waits for that never will be.
+    if (!serving) cutConnections(server)
+    await closeServer(server)
     await app.stop()
     process.exit(0)
   }

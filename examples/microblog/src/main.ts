@@ -4,12 +4,14 @@ import { type ServerType, serve } from '@hono/node-server'
 import { DatabaseUnavailableError, isHeadwaterError } from 'headwater'
 import { handler } from 'headwater/http'
 import { app, database } from './app.ts'
+import { closeServer, cutConnections } from './close-server.ts'
 import { page } from './page.ts'
 import { defaultSize, prepareDatabase } from './seed/seed.ts'
 
 const hostname = '127.0.0.1'
 const port = Number(process.env.PORT || 4000)
 const print = (line: string) => console.log(line)
+let serving = false
 let stopping = false
 
 async function main(): Promise<void> {
@@ -24,6 +26,7 @@ async function main(): Promise<void> {
   await reachDatabase()
   await prepareDatabase(database, { ...(process.env.SEED === 'none' ? {} : { size: defaultSize }), print })
   await app.start()
+  serving = true
   letIn()
   print(`The micro-blog is at http://${hostname}:${(server.address() as AddressInfo).port}`)
   await printReadModels()
@@ -71,8 +74,9 @@ function stopOn(signals: readonly NodeJS.Signals[], server: ServerType): void {
   const stop = async () => {
     if (stopping) return
     stopping = true
-    server.close()
-    if ('closeAllConnections' in server) server.closeAllConnections()
+    // Who was let in is answered first; who still waits for that never will be.
+    if (!serving) cutConnections(server)
+    await closeServer(server)
     await app.stop()
     process.exit(0)
   }

@@ -4,6 +4,7 @@ import { type ServerType, serve } from '@hono/node-server'
 import { DatabaseUnavailableError, isHeadwaterError } from 'headwater'
 import { handler } from 'headwater/http'
 import { app, database, settings } from './app.ts'
+import { closeServer, cutConnections } from './close-server.ts'
 import { door, handedOn } from './door.ts'
 import { holdFlashSale } from './load/flash-sale.ts'
 import { isShop } from './load/shop-client.ts'
@@ -13,6 +14,7 @@ import { closeStores, printPlaces } from './stores.ts'
 
 const hostname = '127.0.0.1'
 const print = (line: string) => console.log(line)
+let serving = false
 let stopping = false
 
 async function main(): Promise<void> {
@@ -33,6 +35,7 @@ async function main(): Promise<void> {
   await reachDatabase()
   await prepareDatabase(database, { seed: settings.seed && !settings.load, print })
   await app.start({ roles: settings.roles })
+  serving = true
   letIn()
   const url = `http://${hostname}:${(server.address() as AddressInfo).port}`
   const part = settings.roles.length < 3 ? ` (${settings.roles.join(', ')})` : ''
@@ -102,8 +105,9 @@ async function printReadModels(): Promise<void> {
 
 async function stop(server: ServerType): Promise<void> {
   stopping = true
-  server.close()
-  if ('closeAllConnections' in server) server.closeAllConnections()
+  // Who was let in is answered first; who still waits for that never will be.
+  if (!serving) cutConnections(server)
+  await closeServer(server)
   await app.stop()
   await closeStores()
 }
