@@ -208,8 +208,10 @@ class Application {
     const { worker } = this.#started('status')
     await worker.refresh()
     const defined = this.#defined.readModels
-    const views = await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) })
-    const projections = await this.#events.statuses(defined)
+    const [views, projections] = await Promise.all([
+      viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) }),
+      this.#events.statuses(defined),
+    ])
     const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
     const replicas = (await this.#parts.side.replicas?.statuses()) ?? []
     return { readModels, reactions: await this.#events.reactions.status(), replicas }

@@ -18,7 +18,6 @@ export interface ServedApp {
   status(): Promise<{ readonly readModels: readonly ReadModelStatus[] }>
 }
 
-/** What an application may change about how it is served. */
 /** How the application is served. */
 export interface HandlerOptions {
   /**
@@ -126,9 +125,19 @@ async function answerStatus({ app, options, request }: Exchange): Promise<Respon
   return json({ readModels: readModels.map(publicStatus) })
 }
 
-/** Without `error` and `advice`: they hold SQL, and are for those who run the application. */
-function publicStatus({ name, mode, state, lagMs, pending, parked, rows, bytes, sources, build }: ReadModelStatus): object {
-  return { name, mode, state, lagMs, pending, parked, rows, bytes, sources, build }
+/** Without `error` and `advice`: they hold SQL and addresses, and are for those who run the application. What is wrong is told in general. */
+function publicStatus(status: ReadModelStatus): object {
+  const { name, mode, state, lagMs, pending, parked, available, rows, bytes, sources, build } = status
+  return { name, mode, state, lagMs, pending, parked, available, rows, bytes, sources, build, trouble: troubleOf(status) }
+}
+
+/** Why a read model does not get on, for everybody: a stable code and a text. */
+function troubleOf({ state, available, error }: ReadModelStatus): { readonly code: string; readonly detail: string } | undefined {
+  if (state === 'stopped') return { code: 'stopped', detail: 'It needs a person; the log of the server says why.' }
+  if (!available) return { code: 'store_unavailable', detail: 'The store that holds its rows does not answer. It is tried again.' }
+  if (error !== undefined)
+    return { code: 'held_up', detail: 'It does not get on at the moment; the log of the server says why. It is tried again.' }
+  return undefined
 }
 
 async function whoIsAsking(request: Request, options: HandlerOptions): Promise<{ readonly context?: Context } | Response> {
