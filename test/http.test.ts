@@ -588,6 +588,9 @@ describe('errors', () => {
     const down = serve(throwing(new DatabaseUnavailableError(secret, 'statement')))
     await down.ask('/queries/q')
     expect(down.logged.map(([level]) => level)).toEqual(['warn'])
+    // Everybody who asks meets the same: that is said once a minute, not each time.
+    for (let time = 0; time < 3; time++) await down.ask('/queries/timeline')
+    expect(down.logged.filter(([level]) => level === 'warn')).toHaveLength(1)
     const { ask, send, logged } = serve(throwing(reject('no')))
     await send('{')
     await send('{}')
