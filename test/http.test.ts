@@ -40,6 +40,7 @@ const aStatus: ReadModelStatus = {
   lagMs: 0,
   pending: 0,
   parked: 0,
+  available: true,
   rows: 3,
   bytes: 8192,
   sources: [{ table: 'posts', rows: 3, bytes: 16384 }],
@@ -338,13 +339,29 @@ describe('addresses and methods', () => {
           lagMs: 0,
           pending: 0,
           parked: 0,
+          available: true,
           rows: 3,
           bytes: 8192,
           sources: [{ table: 'posts', rows: 3, bytes: 16384 }],
+          trouble: { code: 'held_up', detail: expect.any(String) },
         },
       ],
     })
     expect(text).not.toContain('hunter2')
+  })
+
+  test('GET /status says in general what is wrong with a read model, and nothing where nothing is', async () => {
+    const { error: _none, ...well } = aStatus
+    const down = { ...aStatus, available: false, error: 'cannot connect to mongodb://10.0.0.7:27017' }
+    const { ask } = serve({ status: async () => ({ readModels: [{ ...well, error: undefined }, down, { ...down, state: 'stopped' }] }) })
+    const text = await (await ask('/status')).text()
+    const { readModels } = JSON.parse(text) as { readModels: { available: boolean; trouble?: { code: string } }[] }
+    expect(readModels.map(({ available, trouble }) => [available, trouble?.code])).toEqual([
+      [true, undefined],
+      [false, 'store_unavailable'],
+      [false, 'stopped'],
+    ])
+    expect(text).not.toContain('10.0.0.7')
   })
 
   test.each([
@@ -571,6 +588,9 @@ describe('errors', () => {
     const down = serve(throwing(new DatabaseUnavailableError(secret, 'statement')))
     await down.ask('/queries/q')
     expect(down.logged.map(([level]) => level)).toEqual(['warn'])
+    // Everybody who asks meets the same: that is said once a minute, not each time.
+    for (let time = 0; time < 3; time++) await down.ask('/queries/timeline')
+    expect(down.logged.filter(([level]) => level === 'warn')).toHaveLength(1)
     const { ask, send, logged } = serve(throwing(reject('no')))
     await send('{')
     await send('{}')

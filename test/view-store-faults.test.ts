@@ -188,6 +188,8 @@ for (const target of databases) {
       await app.settle()
       expect((await app.query('cards', {})).result).toBe(40)
       expect((await app.readModel('cards').verify()).differences).toEqual([])
+      // It was built long before it was filled again.
+      expect((await app.readModel('cards').status()).builtInMs).toBeUndefined()
       expect(lines.filter((line) => /not where it was left/.test(line))).toHaveLength(1)
     })
 
@@ -258,12 +260,17 @@ for (const target of databases) {
       expect((await app.query('title', { id: 5 }, { after: token })).result).toBe('five')
       await expect(app.query('card', { id: 5 })).rejects.toMatchObject({ code: 'database_unavailable' })
       await waitUntil(async () => (await app.readModel('cards').status()).error?.includes('memory is down') === true)
-      expect(await app.readModel('cards').status()).toMatchObject({ state: 'live', pending: 1 })
+      expect(await app.readModel('cards').status()).toMatchObject({ state: 'live', pending: 1, available: false })
+      expect(await app.readModel('titles').status()).toMatchObject({ state: 'live', available: true })
+      await waitUntil(() => lines.some((line) => /^debug cards: .*down/.test(line)))
       store.onApply = undefined
       store.isDown = false
       await app.settle()
       expect((await app.query('card', { id: 5 }, { after: token })).result).toBe('five')
-      expect((await app.readModel('cards').status()).error).toBeUndefined()
+      expect(await app.readModel('cards').status()).toMatchObject({ error: undefined, available: true })
+      // However often it was tried: one line when it began, and one when it was over.
+      expect(lines.filter((line) => /^warn cards: .*down/.test(line))).toHaveLength(1)
+      expect(lines.filter((line) => /^info cards: gets on again/.test(line))).toHaveLength(1)
       expect(lines.filter((line) => /not where it was left/.test(line))).toEqual([])
     })
 

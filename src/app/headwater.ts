@@ -227,8 +227,10 @@ class Application {
     const { worker, events, side } = this.#started('status')
     await worker.refresh()
     const defined = this.#defined.readModels
-    const views = await viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) })
-    const projections = await events.statuses(defined)
+    const [views, projections] = await Promise.all([
+      viewStatuses(this.#runtime, worker.versions, { defined, lagMs: (view) => worker.lagMs(view) }),
+      events.statuses(defined),
+    ])
     const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
     const replicas = (await side.replicas?.statuses()) ?? []
     return { readModels, reactions: await events.reactions.status(), replicas, id: events.projections.id }

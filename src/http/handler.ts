@@ -1,4 +1,6 @@
 import { type Answer, type Context, consoleLog, type Executed, type Log, type ReadModelStatus, UsageError } from '../index.ts'
+import type { LogLevel } from '../internal/log.ts'
+import { Repeats } from '../internal/repeats.ts'
 import { HttpFault } from './http-fault.ts'
 import { failureOf } from './problem.ts'
 import { readBody, readQueryInput } from './request-input.ts'
@@ -75,12 +77,13 @@ export function handler(app: ServedApp, options: HandlerOptions = {}): (request:
   const basePath = (options.basePath ?? '').replace(/\/+$/, '')
   if (basePath && !basePath.startsWith('/')) throw new UsageError(`handler: basePath ${JSON.stringify(basePath)} does not begin with "/"`)
   const log = options.log ?? consoleLog()
+  const outages = new Map<string, Repeats>()
   return async (request) => {
     try {
       const response = await route(app, options, request, basePath)
       return request.method === 'HEAD' ? new Response(null, response) : response
     } catch (error) {
-      return answerFailure(error, request, log)
+      return answerFailure(error, request, log, outages)
     }
   }
 }
@@ -125,9 +128,19 @@ async function answerStatus({ app, options, request }: Exchange): Promise<Respon
   return json({ readModels: readModels.map(publicStatus) })
 }
 
-/** Without `error` and `advice`: they hold SQL, and are for those who run the application. */
-function publicStatus({ name, mode, state, lagMs, pending, parked, rows, bytes, sources, build, owners }: ReadModelStatus): object {
-  return { name, mode, state, lagMs, pending, parked, rows, bytes, sources, build, owners }
+/** Without `error` and `advice`: they hold SQL and addresses, and are for those who run the application. What is wrong is told in general. */
+function publicStatus(status: ReadModelStatus): object {
+  const { name, mode, state, lagMs, pending, parked, available, rows, bytes, sources, build, owners } = status
+  return { name, mode, state, lagMs, pending, parked, available, rows, bytes, sources, build, owners, trouble: troubleOf(status) }
+}
+
+/** Why a read model does not get on, for everybody: a stable code and a text. */
+function troubleOf({ state, available, error }: ReadModelStatus): { readonly code: string; readonly detail: string } | undefined {
+  if (state === 'stopped') return { code: 'stopped', detail: 'It needs a person; the log of the server says why.' }
+  if (!available) return { code: 'store_unavailable', detail: 'The store that holds its rows does not answer. It is tried again.' }
+  if (error !== undefined)
+    return { code: 'held_up', detail: 'It does not get on at the moment; the log of the server says why. It is tried again.' }
+  return undefined
 }
 
 async function whoIsAsking(request: Request, options: HandlerOptions): Promise<{ readonly context?: Context } | Response> {
@@ -180,20 +193,30 @@ function nothingHere(): HttpFault {
   return new HttpFault('not_found', 'there is nothing at this address')
 }
 
-function answerFailure(error: unknown, request: Request, log: Log): Response {
+function answerFailure(error: unknown, request: Request, log: Log, outages: Map<string, Repeats>): Response {
   const { problem, headers, logAs } = failureOf(error)
-  if (logAs) tell(log, logAs, request, error)
+  if (problem.code === 'database_unavailable' && error instanceof Error) tellOutage(log, request, error.message, outages)
+  else if (logAs) tell(log, logAs, request, describe(error))
   try {
     return json(problem, { ...headers, 'Content-Type': 'application/problem+json' }, problem.status)
   } catch (notJson) {
     // The details of a refusal are the application's, and may be anything.
-    return answerFailure(notJson, request, log)
+    return answerFailure(notJson, request, log, outages)
   }
 }
 
-function tell(log: Log, level: 'warn' | 'error', request: Request, error: unknown): void {
+/** What everybody meets who asks while a store is down: a line when it begins and then one a minute, where it happened being of no interest. */
+function tellOutage(log: Log, request: Request, message: string, outages: Map<string, Repeats>): void {
+  // Messages name the store; were they ever to differ each time, they would not be kept for ever.
+  if (outages.size > 100) outages.clear()
+  const repeats = outages.get(message) ?? new Repeats()
+  outages.set(message, repeats)
+  tell(log, repeats.failed(Date.now()), request, message)
+}
+
+function tell(log: Log, level: LogLevel, request: Request, error: string): void {
   try {
-    log(level, `http: ${request.method} ${new URL(request.url).pathname} failed`, { error: describe(error) })
+    log(level, `http: ${request.method} ${new URL(request.url).pathname} failed`, { error })
   } catch {
     // A log that fails must not take the answer with it.
   }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
 import { DatabaseError } from '../errors.ts'
+import { Repeats } from '../internal/repeats.ts'
 import { pauseBefore } from '../internal/retry.ts'
 import { type Parked, partitionCount, type RowChange, type Store } from '../read-model/store.ts'
 import { lastingTries, schemaChanged } from './drain.ts'
@@ -65,6 +66,7 @@ export class StoreDrain {
   #fullLookAt = Number.NEGATIVE_INFINITY
   #round = 0
   #failures = 0
+  readonly #repeats = new Repeats()
   #lasting = 0
   /** The store answers, though a trouble is noted. */
   #mended = false
@@ -117,6 +119,7 @@ export class StoreDrain {
     if (claim.busy) return 'empty'
     if (claim.claimed === 0 && !claim.filled) {
       await this.#forgetTrouble()
+      this.#sayOver()
       return 'empty'
     }
     if (claim.number === null) return 'again'
@@ -132,7 +135,10 @@ export class StoreDrain {
     const failed = selected.failed.map((one) => ({ ...one, key: canonicalKey(this.#view.version, one.key) }))
     const written = await this.#write({ claim, number: claim.number, changes, failed, readAt })
     if (!written) this.#agreedAt = Number.NEGATIVE_INFINITY
-    else this.#failures = 0
+    else {
+      this.#failures = 0
+      this.#sayOver()
+    }
     return 'again'
   }
 
@@ -237,9 +243,15 @@ export class StoreDrain {
     if (signal.aborted) return false
     const transient = lasting || (error instanceof DatabaseError && error.sqlState.startsWith('40'))
     const pause = pauseBefore(++this.#failures, { baseMs: transient ? 10 : 200, maxMs: 5000 })
-    if (!transient) log('warn', `${version.name}: ${reason}`, { tryAgainMs: pause })
+    if (!transient) log(this.#repeats.failed(clock.now()), `${version.name}: ${reason}`, { tryAgainMs: pause })
     await clock.sleep(pause, signal)
     return true
+  }
+
+  #sayOver(): void {
+    const { log, clock } = this.#runtime
+    const afterMs = this.#repeats.over(clock.now())
+    if (afterMs !== undefined) log('info', `${this.#view.version.name}: gets on again`, { afterMs })
   }
 
   /** A store that answers again, for a view that has nothing to write: what is written says the same by itself. */

@@ -1,5 +1,6 @@
 import { quote } from '../database/identifier.ts'
-import type { BuildProgress, ReadModelState, ReadModelStatus } from '../read-model/read-model.ts'
+import { type BuildProgress, builtInMs, type ReadModelState, type ReadModelStatus } from '../read-model/read-model.ts'
+import { nothingSeen, type StoreSight, storeSight } from '../read-model/store-sight.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
 import { storedView } from './stored-view.ts'
 
@@ -15,30 +16,38 @@ export async function viewStatuses(
   options: { readonly defined: ReadonlySet<string>; readonly lagMs: (view: number) => number },
 ): Promise<readonly ReadModelStatus[]> {
   const names = [...new Set(versions.map(({ name }) => name))]
-  const counts = await readCounts(runtime)
-  const statuses: ReadModelStatus[] = []
-  for (const name of names) {
+  const models = names.flatMap((name) => {
     const own = versions.filter((version) => version.name === name)
     const shown = own.find(({ active }) => active) ?? own.at(-1)
-    if (shown) statuses.push(await statusOf(runtime, own, shown, counts, options))
-  }
+    // All stores are asked at once: those that do not answer are waited for together.
+    return shown ? [{ own, shown, sight: sightOf(runtime, shown) }] : []
+  })
+  const counts = await readCounts(runtime)
+  const statuses: ReadModelStatus[] = []
+  for (const model of models) statuses.push(await statusOf(runtime, model, counts, options))
   return statuses
+}
+
+/** The versions of a view, the one that its status tells of, and what its store, if it has one, says of it. */
+interface Shown {
+  readonly own: readonly ViewVersion[]
+  readonly shown: ViewVersion
+  readonly sight: Promise<StoreSight> | undefined
 }
 
 async function statusOf(
   runtime: ViewRuntime,
-  own: readonly ViewVersion[],
-  shown: ViewVersion,
+  { own, shown, sight }: Shown,
   counts: ReadonlyMap<number, Counts>,
   options: { readonly defined: ReadonlySet<string>; readonly lagMs: (view: number) => number },
 ): Promise<ReadModelStatus> {
   const building = own.findLast(({ state }) => state === 'building' || state === 'installing')
   const count = counts.get(shown.id)
-  const table = await sizeOfRows(runtime, shown)
+  const seen = await sight
+  const size = seen?.size ?? (await sizeOf(runtime, `${quote(runtime.schema)}.${quote(shown.table)}`))
   const sources = []
   for (const { table: source } of shown.shape.sources) {
-    const size = await sizeOf(runtime, source)
-    sources.push({ table: source, ...size })
+    sources.push({ table: source, ...(await sizeOf(runtime, source)) })
   }
   return {
     name: shown.name,
@@ -48,11 +57,12 @@ async function statusOf(
     lagMs: Math.round(options.lagMs(shown.id)),
     pending: count?.pending ?? 0,
     parked: count?.parked ?? 0,
-    rows: table.rows,
-    bytes: table.bytes,
+    available: shown.store === null || (seen?.answers ?? shown.trouble === null),
+    rows: size.rows,
+    bytes: size.bytes,
     sources,
     build: building && progressOf(runtime, building, counts.get(building.id)),
-    builtInMs: shown.builtAt && shown.buildStartedAt ? Math.round(Date.parse(shown.builtAt) - Date.parse(shown.buildStartedAt)) : undefined,
+    builtInMs: builtInMs(shown),
     error: own.find(({ state }) => state === 'stopped')?.error ?? own.find(({ trouble }) => trouble !== null)?.trouble ?? undefined,
     advice: shown.shape.advice,
   }
@@ -98,12 +108,12 @@ async function readCounts(runtime: ViewRuntime): Promise<ReadonlyMap<number, Cou
   return new Map(rows.map((row) => [row.view, row]))
 }
 
-/** What the rows of a version take up. A store that is down says nothing, and does not keep the rest from being told. */
-async function sizeOfRows(runtime: ViewRuntime, version: ViewVersion): Promise<Size> {
-  if (version.store === null) return await sizeOf(runtime, `${quote(runtime.schema)}.${quote(version.table)}`)
+/** What the store of a version says of it; undefined: its rows are in a table. Of a store that this process does not know nothing is known. */
+function sightOf(runtime: ViewRuntime, version: ViewVersion): Promise<StoreSight> | undefined {
+  if (version.store === null) return undefined
   const view = storedView(runtime, version)
-  const size = await view?.store.size?.(view.model).catch(() => undefined)
-  return size ?? { rows: 0, bytes: 0 }
+  if (!view) return Promise.resolve(nothingSeen)
+  return storeSight(runtime.clock, view.store, view.model)
 }
 
 /** Rows (counted where that is quick, else as the statistics say) and bytes with indexes. */

@@ -1,6 +1,7 @@
 import { quote } from '../database/identifier.ts'
-import type { BuildProgress, RangeOwner, ReadModelState, ReadModelStatus } from '../read-model/read-model.ts'
-import type { Store, StoreSize } from '../read-model/store.ts'
+import { type BuildProgress, builtInMs, type RangeOwner, type ReadModelState, type ReadModelStatus } from '../read-model/read-model.ts'
+import type { Store } from '../read-model/store.ts'
+import { nothingSeen, type StoreSight, storeSight } from '../read-model/store-sight.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
 
 export interface StatusOptions {
@@ -29,26 +30,36 @@ export async function projectionStatuses(
   versions: readonly ProjectionVersion[],
   options: StatusOptions,
 ): Promise<readonly ReadModelStatus[]> {
-  const counts = await readCounts(runtime)
-  const statuses: ReadModelStatus[] = []
-  for (const name of new Set(versions.map((version) => version.name))) {
+  const models = [...new Set(versions.map(({ name }) => name))].flatMap((name) => {
     const own = versions.filter((version) => version.name === name)
     const shown = own.find(({ active }) => active) ?? own.at(-1)
-    if (shown) statuses.push(await statusOf(runtime, own, shown, counts, options))
-  }
+    // All stores are asked at once: those that do not answer are waited for together.
+    return shown ? [{ own, shown, sight: sightOf(runtime, shown, options) }] : []
+  })
+  const counts = await readCounts(runtime)
+  const statuses: ReadModelStatus[] = []
+  for (const model of models) statuses.push(await statusOf(runtime, model, counts, options))
   return statuses
+}
+
+/** The versions of a projection, the one that its status tells of, and what its store, if that is not the write database, says of it. */
+interface Shown {
+  readonly own: readonly ProjectionVersion[]
+  readonly shown: ProjectionVersion
+  readonly sight: Promise<StoreSight> | undefined
 }
 
 async function statusOf(
   runtime: ProjectionRuntime,
-  own: readonly ProjectionVersion[],
-  shown: ProjectionVersion,
+  { own, shown, sight }: Shown,
   counts: ReadonlyMap<number, Counts>,
   options: StatusOptions,
 ): Promise<ReadModelStatus> {
   const building = own.findLast(({ state }) => state === 'building')
   const count = counts.get(shown.id)
-  const { size, parked } = await inStore(runtime, shown, options, count?.parked ?? 0)
+  const seen = await sight
+  const size = seen?.size ?? (await runtime.store.size?.(storedModel(runtime.schema, shown)).catch(() => undefined))
+  const trouble = options.trouble(shown.id)
   return {
     name: shown.name,
     mode: shown.mode,
@@ -56,13 +67,14 @@ async function statusOf(
     version: shown.active ? shown.version : undefined,
     lagMs: Math.round(Math.max(0, count?.lagMs ?? 0)),
     pending: Math.max(0, (count?.head ?? 0) - (count?.position ?? 0)),
-    parked,
-    rows: size.rows,
-    bytes: size.bytes,
+    parked: seen?.parked ?? count?.parked ?? 0,
+    available: shown.store === null || (seen?.answers ?? trouble === undefined),
+    rows: size?.rows ?? 0,
+    bytes: size?.bytes ?? 0,
     sources: [{ table: `${runtime.schema}.event`, rows: count?.head ?? 0, bytes: count?.logBytes ?? 0 }],
     build: building && progressOf(building, counts.get(building.id)),
-    builtInMs: shown.builtAt && shown.buildStartedAt ? Math.round(Date.parse(shown.builtAt) - Date.parse(shown.buildStartedAt)) : undefined,
-    error: own.find(({ state }) => state === 'stopped')?.error ?? options.trouble(shown.id) ?? undefined,
+    builtInMs: builtInMs(shown),
+    error: own.find(({ state }) => state === 'stopped')?.error ?? trouble,
     advice: [],
     owners: count?.owners ?? [],
   }
@@ -110,21 +122,14 @@ async function readCounts({ database, schema }: ProjectionRuntime): Promise<Read
   return new Map(rows.map((row) => [row.id, row]))
 }
 
-/** A store that does not answer must not hide how the others are. */
-async function inStore(
-  { schema }: ProjectionRuntime,
+/** What the store of a version says of it; undefined: its rows are in the write database. Of a store that this process does not know nothing is known. */
+function sightOf(
+  { clock, schema }: ProjectionRuntime,
   version: ProjectionVersion,
   { storeOf }: StatusOptions,
-  parkedHere: number,
-): Promise<{ readonly size: StoreSize; readonly parked: number }> {
+): Promise<StoreSight> | undefined {
+  if (version.store === null) return undefined
   const store = storeOf(version)
-  const unknown = { rows: 0, bytes: 0 }
-  if (!store) return { size: unknown, parked: parkedHere }
-  try {
-    const model = storedModel(schema, version)
-    const size = (await store.size?.(model)) ?? unknown
-    return { size, parked: version.store === null ? parkedHere : (await store.load(model, [])).parked }
-  } catch {
-    return { size: unknown, parked: parkedHere }
-  }
+  if (!store) return Promise.resolve(nothingSeen)
+  return storeSight(clock, store, storedModel(schema, version))
 }

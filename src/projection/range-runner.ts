@@ -1,4 +1,5 @@
 import { LogMismatchError } from '../errors.ts'
+import { Repeats } from '../internal/repeats.ts'
 import { pauseBefore } from '../internal/retry.ts'
 import { beginAgain, beginBuild } from './build.ts'
 import type { Feed } from './feed.ts'
@@ -28,6 +29,7 @@ export interface RangeRunnerOptions {
 export class RangeRunner {
   readonly #options: RangeRunnerOptions
   readonly #abort = new AbortController()
+  readonly #repeats = new Repeats()
   readonly #done: Promise<void>
   #told: number | undefined
   projector: Projector | undefined
@@ -120,6 +122,8 @@ export class RangeRunner {
       skipped: own.skipped,
       onProgress: () => {
         this.trouble = undefined
+        const afterMs = this.#repeats.over(runtime.clock.now())
+        if (afterMs !== undefined) runtime.log('info', `${own.version.name}: gets on again`, { afterMs })
         this.#options.onProgress(this)
       },
       onMissing: () => beginAgain(runtime, own.version),
@@ -138,7 +142,9 @@ export class RangeRunner {
     const lost = error instanceof LostError
     const pause = pauseBefore(failures, { baseMs: lost ? 20 : 200, maxMs: 10_000 })
     this.trouble = messageOf(error)
-    runtime.log(lost ? 'debug' : 'warn', `${own.version.name}: ${messageOf(error)}`, { tryAgainMs: pause })
+    runtime.log(lost ? 'debug' : this.#repeats.failed(runtime.clock.now()), `${own.version.name}: ${messageOf(error)}`, {
+      tryAgainMs: pause,
+    })
     await runtime.clock.sleep(pause, this.#abort.signal)
   }
 }

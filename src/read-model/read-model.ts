@@ -91,16 +91,26 @@ export interface ReadModelStatus {
   /** Marks that wait. */
   readonly pending: number
   readonly parked: number
+  /** Whether its rows can be read now. False: the store that holds them does not answer. */
+  readonly available: boolean
+  /** As last seen where the store does not answer; 0 if this process never saw them. */
   readonly rows: number
   readonly bytes: number
   /** The tables its SELECT reads, and their bytes with indexes. */
   readonly sources: readonly { readonly table: string; readonly rows: number; readonly bytes: number }[]
   readonly build: BuildProgress | undefined
-  /** How long the last finished build took. */
+  /** How long the build of this version took; undefined where its rows are, or were, written anew since. */
   readonly builtInMs: number | undefined
   readonly error: string | undefined
   /** What would make it faster or safer: indexes to create, notes. */
   readonly advice: readonly string[]
   /** Who works on it, of a projection: each range of its keys, of the version that `version` names, or of the one that is built first. */
   readonly owners?: readonly RangeOwner[]
+}
+
+/** How long the build of a version took. A version that is filled again begins anew and keeps when it was first built: then there is nothing to tell. */
+export function builtInMs(version: { readonly buildStartedAt: string | null; readonly builtAt: string | null }): number | undefined {
+  if (version.builtAt === null || version.buildStartedAt === null) return undefined
+  const took = Math.round(Date.parse(version.builtAt) - Date.parse(version.buildStartedAt))
+  return took >= 0 ? took : undefined
 }

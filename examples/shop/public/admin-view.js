@@ -3,36 +3,47 @@ import { watchArrival } from './arrival.js'
 import { artOf } from './art.js'
 import { emptyState, explain, h, toast } from './dom.js'
 import { centsIn, leafOf, money } from './format.js'
+import { uuid } from './ids.js'
+import { part } from './part.js'
 
 /** Prices and stock, for those who run the shop; and after each change, when each store has it. */
-export async function adminView(search) {
+export function adminView(search, signal) {
   const text = search.get('text') ?? ''
-  const { items } = await query('catalogue', { text: text || undefined, sort: 'name', limit: 30 })
-  const arrival = h('section', { class: 'arrival', 'aria-label': 'Where the last change is', 'aria-live': 'polite' })
+  const arrival = h('div', { class: 'arrival', 'aria-live': 'polite' })
   arrival.append(emptyState('No change yet', 'Change a price or the stock, and see here when each store has it.'))
   const field = h('input', { id: 'admin-find', type: 'search', value: text, placeholder: 'Words of a name' })
   const find = (event) => {
     event.preventDefault()
     location.assign(`#/admin?text=${encodeURIComponent(field.value)}`)
   }
-  const rows = h(
-    'ul',
-    { class: 'shelf' },
-    items.map((item) => productRow(item, arrival)),
-  )
+  const list = part({
+    readModels: ['catalogue', 'catalogue_words', 'catalogue_facets'],
+    waits: 'finding products waits',
+    signal,
+    load: () => query('catalogue', { text: text || undefined, sort: 'name', limit: 30 }),
+    draw: ({ items }) =>
+      items.length > 0
+        ? h(
+            'ul',
+            { class: 'shelf' },
+            items.map((item) => productRow(item, arrival)),
+          )
+        : emptyState('Nothing fits'),
+  })
   const node = h(
     'div',
     { class: 'admin' },
     h(
       'section',
-      {},
+      { class: 'admin-list' },
       h('h1', { tabIndex: -1 }, 'Prices and stock'),
       h('form', { class: 'admin-find', onsubmit: find }, h('label', { for: 'admin-find' }, 'Find products'), field),
-      items.length > 0 ? rows : emptyState('Nothing fits'),
+      list.node,
     ),
-    h('aside', {}, h('h2', {}, 'Where it is'), arrival, addForm(arrival)),
+    h('aside', { class: 'admin-arrival', 'aria-label': 'Where the last change is' }, h('h2', {}, 'Where it is'), arrival),
+    addForm(arrival),
   )
-  return { title: 'Prices and stock', node }
+  return { title: 'Prices and stock', node, shown: list.shown }
 }
 
 function productRow(item, arrival) {
@@ -48,7 +59,8 @@ function productRow(item, arrival) {
     const ok = await attempt(name, { productId: item.productId, ...input })
     if (!ok) return
     await watchArrival(arrival, { productId: item.productId, what, readModels })
-    refresh(await query('product', { productId: item.productId }))
+    // What the product's own store does not tell now is seen when the page is opened again.
+    await query('product', { productId: item.productId }).then(refresh, () => {})
   }
   return h(
     'li',
@@ -116,7 +128,7 @@ function addForm(arrival) {
     )
     const cents = centsIn(price)
     if (cents === undefined) return toast('Write a price such as 12.50.', 'problem')
-    const productId = crypto.randomUUID()
+    const productId = uuid()
     if (!(await attempt('addProduct', { productId, name, category, price: cents, stock: Number(stock) }))) return
     event.target.reset()
     await watchArrival(arrival, { productId, what: `${name} is new`, readModels: ['catalogue', 'product_cards', 'stock_levels'] })

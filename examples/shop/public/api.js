@@ -1,3 +1,5 @@
+import { uuid } from './ids.js'
+
 /** The answer was a problem: `code` is stable, `message` is for people. */
 export class Problem extends Error {
   constructor(problem) {
@@ -20,7 +22,7 @@ export function execute(name, input) {
   const run = async () => {
     const response = await send(`/commands/${name}`, {
       method: 'POST',
-      headers: { 'Content-Type': 'application/json', 'Idempotency-Key': crypto.randomUUID() },
+      headers: { 'Content-Type': 'application/json', 'Idempotency-Key': uuid() },
       body: JSON.stringify(input),
     })
     keepToken(response.headers.get('Headwater-Token'))
@@ -31,10 +33,10 @@ export function execute(name, input) {
   return done
 }
 
-/** `patient` tries again while what it reads is behind; a look that is taken again soon anyhow need not be. */
-export async function query(name, input = {}, { patient = true } = {}) {
+/** Asks once: what waits for a store says so and asks again by itself. */
+export async function query(name, input = {}) {
   await lastCommand
-  const response = await send(`/queries/${name}?input=${encodeURIComponent(JSON.stringify(input))}`, {}, patient ? 4 : 1)
+  const response = await send(`/queries/${name}?input=${encodeURIComponent(JSON.stringify(input))}`, {}, 1)
   return await response.json()
 }
 
@@ -65,7 +67,7 @@ async function attemptOf(path, request) {
 }
 
 const unreachable = { code: 'unreachable', detail: 'The server does not answer. Is it running?' }
-const isPassing = ({ code }) => ['unreachable', 'unavailable', 'behind', 'database_unavailable', 'outcome_unknown'].includes(code)
+const isPassing = ({ code }) => ['unreachable', 'unavailable', 'busy', 'database_unavailable', 'outcome_unknown'].includes(code)
 
 async function problemOf(response) {
   return await response

@@ -1,44 +1,62 @@
 import { query } from './api.js'
 import { artOf } from './art.js'
-import { emptyState, h } from './dom.js'
-import { bandName, count, departmentOf, leafOf, money, stockLine } from './format.js'
+import { emptyState, explain, h, toast } from './dom.js'
+import { bandName, count, departmentOf, leafOf, money, plural, stockLine } from './format.js'
+import { part } from './part.js'
 
 const sorts = { relevance: 'Featured', name: 'Name', price: 'Price, low to high', '-price': 'Price, high to low' }
 
 /** The catalogue, filtered as the address says. */
-export async function browseView(search) {
+export function browseView(search, signal) {
   const asked = askedBy(search)
   const load = (after) => query('catalogue', { ...asked, limit: 24, after })
-  const first = await load()
+  const title = titleOf(asked)
+  const found = part({
+    readModels: ['catalogue', 'catalogue_words', 'catalogue_facets'],
+    waits: 'the shelves and searching wait',
+    heading: title,
+    signal,
+    load: () => load(),
+    draw: (first) =>
+      h(
+        'div',
+        { class: 'browse' },
+        facetsBox(first.facets, search),
+        h(
+          'section',
+          { class: 'results', 'aria-label': 'Products' },
+          h('div', { class: 'results-head' }, h('h1', { tabIndex: -1 }, title), sortBox(search)),
+          chosenLine(first.facets, asked, search),
+          first.items.length > 0 ? shelf(first, load) : emptyState('Nothing fits', 'Try fewer words, or another shelf.', clearLink()),
+        ),
+      ),
+  })
+  return { title, ...found }
+}
+
+/** Products, and a button for those after them. */
+function shelf(first, load) {
   const grid = h('ul', { class: 'grid' }, first.items.map(tile))
-  const more = h('button', { class: 'button', type: 'button', onclick: () => loadMore() }, 'Show more')
   const foot = h('div', { class: 'foot' })
+  const more = h('button', { class: 'button', type: 'button', onclick: () => loadMore() }, 'Show more')
   let { next } = first
   const showFoot = () => foot.replaceChildren(...(next ? [more] : []))
   const loadMore = async () => {
     more.disabled = true
-    const page = await load(next).finally(() => {
-      more.disabled = false
-    })
-    grid.append(...page.items.map(tile))
-    next = page.next
-    showFoot()
+    try {
+      const page = await load(next)
+      const tiles = page.items.map(tile)
+      grid.append(...tiles)
+      next = page.next
+      showFoot()
+      tiles[0]?.querySelector('a').focus()
+    } catch (error) {
+      toast(explain(error), 'problem')
+    }
+    more.disabled = false
   }
   showFoot()
-  const title = titleOf(asked)
-  const node = h(
-    'div',
-    { class: 'browse' },
-    facetsBox(first.facets, search),
-    h(
-      'section',
-      { class: 'results', 'aria-label': 'Products' },
-      h('div', { class: 'results-head' }, h('h1', { tabIndex: -1 }, title), sortBox(search)),
-      first.items.length > 0 ? grid : emptyState('Nothing fits', 'Try fewer words, or another shelf.', clearLink()),
-      foot,
-    ),
-  )
-  return { title, node }
+  return h('div', {}, grid, foot)
 }
 
 function askedBy(search) {
@@ -69,6 +87,35 @@ function addressWith(search, changes) {
 
 function clearLink() {
   return h('a', { class: 'button', href: '#/' }, 'See everything')
+}
+
+/** How many there are, and what was chosen, each with a way to take it back. */
+function chosenLine({ categories }, { text, category, minPrice, maxPrice }, search) {
+  const inPlace = categories.filter(({ value }) => !category || value === category || departmentOf(value) === category)
+  const chips = [
+    text && ['text', `“${text}”`, { text: null }],
+    category && ['category', category.replace('/', ' / '), { category: null }],
+    minPrice !== undefined && [
+      'price',
+      bandName({ from: minPrice, to: maxPrice ?? Number.POSITIVE_INFINITY }),
+      { minPrice: null, maxPrice: null },
+    ],
+  ].filter(Boolean)
+  return h(
+    'p',
+    { class: 'chosen' },
+    h('span', { class: 'found' }, plural(sumOf(inPlace), 'product', 'products')),
+    chips.map(([name, label, changes]) =>
+      h(
+        'a',
+        { class: 'chip', href: addressWith(search, changes), 'data-chip': name },
+        h('span', {}, label),
+        h('span', { class: 'hidden' }, ', take it back'),
+        h('span', { 'aria-hidden': 'true' }, ' ×'),
+      ),
+    ),
+    chips.length > 1 && h('a', { class: 'clear', href: '#/' }, 'Clear all'),
+  )
 }
 
 export function tile(item) {
@@ -106,14 +153,17 @@ function facetsBox({ categories, prices }, search) {
     const changes = isChosen(band) ? { minPrice: null, maxPrice: null } : { minPrice: band.from, maxPrice: band.to }
     return h('li', {}, link(addressWith(search, changes), isChosen(band), bandName(band), band.count))
   })
-  return h(
-    'nav',
-    { class: 'facets', 'aria-label': 'Narrow down' },
+  // On a narrow page they would push everything else out of sight: there one opens them.
+  const box = h(
+    'details',
+    { open: matchMedia('(min-width: 801px)').matches },
+    h('summary', { class: 'button' }, 'Shelves and prices'),
     h('h2', {}, 'Shelves'),
     h('ul', { class: 'facet' }, lists),
     h('h2', {}, 'Price'),
     h('ul', { class: 'facet' }, bands),
   )
+  return h('nav', { class: 'facets', 'aria-label': 'Narrow down' }, box)
 }
 
 const sumOf = (values) => values.reduce((sum, { count: number }) => sum + number, 0)

@@ -1,25 +1,36 @@
 import { execute, query } from './api.js'
 import { artOf } from './art.js'
-import { cartLines, customerId, emptyCart, setQuantity } from './cart.js'
+import { cartLines, customerId, emptyCart, orderIdFor, setQuantity } from './cart.js'
 import { emptyState, explain, h, toast } from './dom.js'
 import { money } from './format.js'
+import { part } from './part.js'
 
 /** The cart, at today's prices, and the way to order what is in it. */
-export async function cartView() {
-  const box = h('div', { class: 'narrow' })
-  const show = async (left = new Map()) => box.replaceChildren(...(await contents(left, show)))
-  await show()
-  return { title: 'Cart', node: box }
+export function cartView(signal) {
+  const box = h('div', {})
+  /** `left` says of products how many there were when an order was refused. */
+  const show = (left = new Map()) => {
+    const lines = cartLines()
+    if (lines.length === 0) {
+      box.replaceChildren(emptyState('Your cart is empty', undefined, h('a', { class: 'button', href: '#/' }, 'Look around')))
+      return Promise.resolve()
+    }
+    const filled = part({
+      readModels: ['product_cards', 'stock_levels'],
+      waits: 'names and prices wait, and what is in your cart is kept',
+      signal,
+      load: () => query('products', { productIds: lines.map(({ productId }) => productId) }),
+      draw: ({ items }) => contents(lines, new Map(items.map((product) => [product.productId, product])), left, show),
+    })
+    // What is shown stays until the new is there.
+    if (!box.firstChild) box.replaceChildren(filled.node)
+    return filled.shown.then(() => box.replaceChildren(filled.node))
+  }
+  const node = h('div', { class: 'narrow' }, h('h1', { tabIndex: -1 }, 'Cart'), box)
+  return { title: 'Cart', node, shown: show() }
 }
 
-/** `left` says of products how many there were when an order was refused. */
-async function contents(left, show) {
-  const heading = h('h1', { tabIndex: -1 }, 'Cart')
-  const lines = cartLines()
-  if (lines.length === 0)
-    return [heading, emptyState('Your cart is empty', undefined, h('a', { class: 'button', href: '#/' }, 'Look around'))]
-  const { items } = await query('products', { productIds: lines.map(({ productId }) => productId) })
-  const products = new Map(items.map((product) => [product.productId, product]))
+function contents(lines, products, left, show) {
   const known = lines.filter(({ productId }) => products.has(productId))
   const total = known.reduce((sum, { productId, quantity }) => sum + quantity * products.get(productId).price, 0)
   const change = async (productId, quantity) => {
@@ -33,9 +44,9 @@ async function contents(left, show) {
   order.addEventListener('click', async () => {
     order.disabled = true
     await placeOrder(known, show)
+    order.disabled = false
   })
   return [
-    heading,
     h('ul', { class: 'cart' }, rows),
     h('div', { class: 'checkout' }, h('p', { class: 'total' }, 'Total ', h('strong', {}, money(total))), order),
   ]
@@ -70,9 +81,12 @@ function cartLine({ productId, quantity }, product, left, change) {
   )
 }
 
+/** The order keeps its id until it is known what became of it: sent again, it is never a second one. */
 async function placeOrder(lines, show) {
   try {
-    await execute('placeOrder', { orderId: crypto.randomUUID(), customerId, lines })
+    await execute('placeOrder', { orderId: orderIdFor(lines), customerId, lines }).catch((error) => {
+      if (error.code !== 'already_exists') throw error
+    })
     emptyCart()
     toast('Thank you for your order.')
     location.assign('#/orders')

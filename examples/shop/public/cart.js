@@ -1,8 +1,10 @@
-const storageKeys = { cart: 'quay.cart', customer: 'quay.customer' }
+import { uuid } from './ids.js'
+
+const storageKeys = { cart: 'quay.cart', customer: 'quay.customer', order: 'quay.order' }
 const changed = new EventTarget()
 
 /** Who shops in this browser. */
-export const customerId = localStorage.getItem(storageKeys.customer) ?? crypto.randomUUID()
+export const customerId = localStorage.getItem(storageKeys.customer) ?? uuid()
 localStorage.setItem(storageKeys.customer, customerId)
 
 /** What is in the cart: quantities by product. What they are called and cost is asked each time. */
@@ -30,7 +32,18 @@ export function setQuantity(productId, quantity) {
 }
 
 export function emptyCart() {
+  localStorage.removeItem(storageKeys.order)
   store([])
+}
+
+/** The id under which these lines are ordered: the same until the cart is emptied or holds something else. */
+export function orderIdFor(lines) {
+  const wanted = JSON.stringify(lines)
+  const kept = JSON.parse(localStorage.getItem(storageKeys.order) ?? 'null')
+  if (kept?.wanted === wanted) return kept.orderId
+  const orderId = uuid()
+  localStorage.setItem(storageKeys.order, JSON.stringify({ orderId, wanted }))
+  return orderId
 }
 
 export function onCartChange(listen) {

@@ -1,7 +1,7 @@
 import { h } from './dom.js'
 
-const amounts = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 })
-const rounded = new Intl.NumberFormat('en', { maximumFractionDigits: 0 })
+const amounts = new Intl.NumberFormat('en', { style: 'currency', currency: 'EUR' })
+const rounded = new Intl.NumberFormat('en', { style: 'currency', currency: 'EUR', maximumFractionDigits: 0 })
 const whole = new Intl.NumberFormat('en')
 const dayAndTime = new Intl.DateTimeFormat('en', { day: 'numeric', month: 'long', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' })
 const exactTime = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeStyle: 'medium' })
@@ -11,16 +11,16 @@ export const plural = (number, one, many) => `${count(number)} ${number === 1 ? 
 /** Cents as a person writes them. */
 export const money = (cents) => amounts.format(cents / 100)
 
-/** The cents in what somebody wrote, or undefined: `12`, `12.5`, `1,234.50`. */
+/** The cents in what somebody wrote, or undefined: `12`, `12.5`, `€1,234.50`. */
 export function centsIn(text) {
-  const match = /^(\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.(\d{1,2}))?$/.exec(text.trim())
+  const match = /^(\d{1,3}(?:,\d{3})+|\d{1,6})(?:\.(\d{1,2}))?$/.exec(text.replace('€', '').trim())
   if (!match) return undefined
   return Number(match[1].replaceAll(',', '')) * 100 + Number((match[2] ?? '').padEnd(2, '0'))
 }
 
 export function bandName({ from, to }) {
   if (from === 0) return `Under ${rounded.format((to + 1) / 100)}`
-  if (from >= 100_000) return `${rounded.format(from / 100)} and over`
+  if (from >= 100_000 || to === Number.POSITIVE_INFINITY) return `${rounded.format(from / 100)} and over`
   return `${rounded.format(from / 100)} to ${rounded.format((to + 1) / 100)}`
 }
 

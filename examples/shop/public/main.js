@@ -2,53 +2,52 @@ import { adminView } from './admin-view.js'
 import { browseView } from './browse-view.js'
 import { cartCount, onCartChange } from './cart.js'
 import { cartView } from './cart-view.js'
-import { emptyState, h } from './dom.js'
 import { ordersView } from './orders-view.js'
+import { patienceMs, pause } from './part.js'
 import { productView } from './product-view.js'
 import { startStrip } from './strip.js'
 
 const main = document.getElementById('main')
 const find = document.getElementById('find')
-let turn = 0
+/** What has the focus after the next change of pages, where that is not its heading. */
+let focusNext
+
+let leaving = new AbortController()
 
 async function show({ moveFocus }) {
-  const mine = ++turn
+  leaving.abort()
+  leaving = new AbortController()
+  const { signal } = leaving
   const [path, search = ''] = location.hash.slice(1).split('?')
   const asked = new URLSearchParams(search)
   markNavigation(path || '/')
-  if (path === '' || path === '/') find.elements.text.value = asked.get('text') ?? ''
+  find.elements.text.value = path === '' || path === '/' ? (asked.get('text') ?? '') : ''
   main.setAttribute('aria-busy', 'true')
-  const page = await pageOf(path, asked, mine)
-  if (mine !== turn) return
-  document.title = `${page.title} · Quay`
+  const page = pageOf(path, asked, signal)
+  // What comes soon replaces the old page as a whole; what takes longer says so in its place.
+  await Promise.race([page.shown, pause(patienceMs)])
+  if (signal.aborted) return
+  const tell = () => {
+    if (!signal.aborted) document.title = `${page.title} · Quay`
+  }
+  page.onTitle = tell
+  tell()
   main.replaceChildren(page.node)
-  main.setAttribute('aria-busy', 'false')
+  page.shown.then(() => signal.aborted || main.setAttribute('aria-busy', 'false'))
   if (!moveFocus) return
   scrollTo(0, 0)
-  main.querySelector('h1')?.focus({ preventScroll: true })
+  const target = main.querySelector(focusNext ?? 'h1') ?? main.querySelector('h1')
+  focusNext = undefined
+  target?.focus({ preventScroll: true })
 }
 
-async function pageOf(path, search, mine) {
-  try {
-    const productId = /^\/product\/([0-9a-f-]{36})$/.exec(path)?.[1]
-    if (productId) return await productView(productId)
-    if (path === '/cart') return await cartView()
-    if (path === '/orders') return await ordersView()
-    if (path === '/admin') return await adminView(search)
-    return await browseView(search)
-  } catch (error) {
-    return failure(error, mine)
-  }
-}
-
-function failure(error, mine) {
-  const passing = ['building', 'behind', 'unavailable'].includes(error.code)
-  if (passing) setTimeout(() => mine === turn && show({ moveFocus: false }), 1000)
-  const [title, text] = passing
-    ? ['One moment', 'What this page reads is being brought up to date. It will be here shortly.']
-    : ['That did not work', error.message]
-  const again = !passing && h('button', { class: 'button', type: 'button', onclick: () => show({ moveFocus: true }) }, 'Try again')
-  return { title, node: h('div', { class: 'narrow' }, h('h1', { tabIndex: -1 }, title), emptyState('', text, again)) }
+function pageOf(path, search, signal) {
+  const productId = /^\/product\/([0-9a-f-]{36})$/.exec(path)?.[1]
+  if (productId) return productView(productId, signal)
+  if (path === '/cart') return cartView(signal)
+  if (path === '/orders') return ordersView(signal)
+  if (path === '/admin') return adminView(search, signal)
+  return browseView(search, signal)
 }
 
 function markNavigation(path) {
@@ -66,6 +65,9 @@ function showCartCount() {
 find.addEventListener('submit', (event) => {
   event.preventDefault()
   location.assign(`#/?text=${encodeURIComponent(find.elements.text.value.trim())}`)
+})
+main.addEventListener('change', (event) => {
+  if (event.target.id === 'sort') focusNext = '#sort'
 })
 addEventListener('hashchange', () => show({ moveFocus: true }))
 onCartChange(showCartCount)

@@ -3,17 +3,50 @@ import { artOf } from './art.js'
 import { addToCart, customerId } from './cart.js'
 import { emptyState, explain, h, toast } from './dom.js'
 import { leafOf, money, plural, stockLine } from './format.js'
+import { isPassing, part, reason } from './part.js'
 
 /** One product: what it is from the cards, how much there is from the stock levels, what people think of it from the catalogue. */
-export async function productView(productId) {
-  const [product, entry] = await Promise.all([query('product', { productId }), query('catalogueEntry', { productId })])
-  if (!product) {
-    return {
-      title: 'Not here',
-      node: h('div', { class: 'narrow' }, h('h1', { tabIndex: -1 }, 'Not here'), emptyState('There is no such product.')),
-    }
+export function productView(productId, signal) {
+  const rating = part({
+    readModels: ['catalogue'],
+    waits: 'ratings wait',
+    signal,
+    load: () => query('catalogueEntry', { productId }),
+    draw: (entry) => ratingBox(productId, entry),
+  })
+  const page = { title: 'Product' }
+  const main = part({
+    readModels: ['product_cards', 'stock_levels'],
+    waits: 'what this is and costs waits',
+    heading: 'Product',
+    signal,
+    load: () => found(productId),
+    draw: ({ product, note }) => {
+      page.title = product?.name ?? 'Not here'
+      page.onTitle?.()
+      return product ? whole(product, note, rating.node) : notHere()
+    },
+  })
+  return Object.assign(page, { node: main.node, shown: main.shown.then(() => rating.shown) })
+}
+
+/** From the store that every page reads; while that does not answer, from the catalogue, which knows the same. */
+async function found(productId) {
+  try {
+    return { product: await query('product', { productId }) }
+  } catch (error) {
+    if (!isPassing(error)) throw error
+    const product = await query('catalogueEntry', { productId }).catch(() => undefined)
+    if (!product) throw error
+    const note = await reason(error, ['product_cards', 'stock_levels'], 'price and stock are those of the catalogue')
+    return { product, note, partial: true }
   }
-  const node = h(
+}
+
+const notHere = () => h('div', { class: 'narrow' }, h('h1', { tabIndex: -1 }, 'Not here'), emptyState('There is no such product.'))
+
+function whole(product, note, rating) {
+  return h(
     'div',
     { class: 'product' },
     artOf(product, 'large'),
@@ -22,13 +55,13 @@ export async function productView(productId) {
       { class: 'product-text' },
       h('a', { class: 'quiet', href: `#/?category=${encodeURIComponent(product.category)}` }, leafOf(product.category)),
       h('h1', { tabIndex: -1 }, product.name),
+      note && h('p', { class: 'notice', role: 'status' }, note),
       h('p', { class: 'price big' }, money(product.price)),
       stockLine(product.stock),
       buyForm(product),
-      ratingBox(productId, entry),
+      rating,
     ),
   )
-  return { title: product.name, node }
 }
 
 function buyForm({ productId, name, stock }) {
@@ -48,7 +81,7 @@ function buyForm({ productId, name, stock }) {
 }
 
 function ratingBox(productId, entry) {
-  const summary = h('p', { class: 'rating-summary' })
+  const summary = h('p', { class: 'rating-summary', 'aria-live': 'polite' })
   const say = (found) => {
     const text = found?.ratings ? `${found.rating.toFixed(1)} of 5 from ${plural(found.ratings, 'rating', 'ratings')}` : 'No ratings yet'
     summary.textContent = text
@@ -66,9 +99,10 @@ function ratingBox(productId, entry) {
     'div',
     { class: 'rating' },
     summary,
+    h('p', { class: 'quiet', id: 'rate' }, 'Rate it'),
     h(
       'div',
-      { class: 'stars', role: 'group', 'aria-label': 'Your rating' },
+      { class: 'stars', role: 'group', 'aria-labelledby': 'rate' },
       [1, 2, 3, 4, 5].map((stars) =>
         h('button', { type: 'button', 'aria-label': plural(stars, 'star', 'stars'), onclick: () => rate(stars) }, '★'),
       ),

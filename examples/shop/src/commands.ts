@@ -47,6 +47,16 @@ export const restock = command('restock', {
   },
 })
 
+/** Takes a product out of the shop. What was ordered of it stays ordered. */
+export const removeProduct = command('removeProduct', {
+  input: z.object({ productId: id }),
+  async execute({ productId }, { sql }) {
+    // Price, stock and ratings go with it.
+    const removed = await sql`delete from products where id = ${productId} returning id`
+    if (removed.length === 0) throw reject('unknown_product', { productId })
+  },
+})
+
 /** Rating a product again replaces one's rating. */
 export const rateProduct = command('rateProduct', {
   input: z.object({ productId: id, customerId: id, stars: z.int().min(1).max(5) }),

@@ -5,11 +5,13 @@ import { DatabaseUnavailableError, isHeadwaterError } from 'headwater'
 import { handler } from 'headwater/http'
 import { app, database, settings } from './app.ts'
 import { closeServer, cutConnections } from './close-server.ts'
-import { door, handedOn } from './door.ts'
+import { handedOn, refuseOwnAddress } from './door.ts'
 import { holdFlashSale } from './load/flash-sale.ts'
 import { isShop } from './load/shop-client.ts'
 import { page } from './page.ts'
+import { reset } from './reset.ts'
 import { prepareDatabase } from './seed/seed.ts'
+import { SettingsError } from './settings.ts'
 import { closeStores, printPlaces } from './stores.ts'
 
 const hostname = '127.0.0.1'
@@ -19,6 +21,7 @@ let stopping = false
 
 async function main(): Promise<void> {
   const running = `http://${hostname}:${settings.port}`
+  if (settings.reset) return await resetAndEnd(running)
   if (settings.load && (await isShop(running))) {
     print(`The shop at ${running} is open: the sale is held there.`)
     process.exit(await flashSale(running))
@@ -29,11 +32,12 @@ async function main(): Promise<void> {
       letIn = resolve
     }),
   )
+  refuseOwnAddress(server.address() as AddressInfo)
   stopOn(['SIGINT', 'SIGTERM'], server)
   print(`Database: ${database.traits.description}`)
   printPlaces(print)
   await reachDatabase()
-  await prepareDatabase(database, { seed: settings.seed && !settings.load, print })
+  await prepareDatabase(database, { seed: settings.seed, print })
   await app.start({ roles: settings.roles })
   serving = true
   letIn()
@@ -44,6 +48,14 @@ async function main(): Promise<void> {
   const code = await flashSale(url)
   await stop(server)
   process.exit(code)
+}
+
+async function resetAndEnd(running: string): Promise<void> {
+  if (await isShop(running)) throw new SettingsError(`The shop at ${running} is open: stop it, and what else runs of it, before --reset.`)
+  await reachDatabase()
+  await reset(print)
+  await closeStores()
+  await database.close()
 }
 
 async function flashSale(url: string): Promise<number> {
@@ -70,8 +82,10 @@ async function reachDatabase(): Promise<void> {
  * comes before the application has started waits for that.
  */
 async function listen(started: Promise<void>): Promise<ServerType> {
-  const [api, files] = [handler(door), page()]
+  const [api, files] = [handler(app), page()]
   const answer = async (request: Request): Promise<Response> => {
+    // The process lives, whatever else does not.
+    if (new URL(request.url).pathname === '/health') return await api(request)
     const answered = files(request) ?? (await handedOn(request))
     return answered ?? (await started.then(() => api(request)))
   }
@@ -90,14 +104,20 @@ function open(answer: (request: Request) => Promise<Response>, port: number): Pr
   })
 }
 
-/** Says of each read model how long it took to build, once it is built. */
+/** Says of each read model how it is, once it is built, and how long that took if it was built now. */
 async function printReadModels(): Promise<void> {
-  const waiting = new Set((await app.status()).readModels.map(({ name }) => name))
+  const first = (await app.status()).readModels
+  const waiting = new Set(first.map(({ name }) => name))
+  const built = new Set(first.filter(({ state }) => state === 'building').map(({ name }) => name))
   while (waiting.size > 0 && !stopping) {
-    for (const { name, state, rows, builtInMs } of (await app.status()).readModels) {
+    for (const { name, state, rows, available, builtInMs } of (await app.status()).readModels) {
       if (state === 'building' || !waiting.delete(name)) continue
-      const built = builtInMs === undefined ? state : `built in ${(builtInMs / 1000).toFixed(1)} s`
-      print(`  ${name.padEnd(18)}${rows.toLocaleString('en').padStart(7)} rows  ${built}`)
+      const how = built.has(name) && builtInMs !== undefined ? `built in ${(builtInMs / 1000).toFixed(1)} s` : state
+      print(
+        available
+          ? `  ${name.padEnd(18)}${rows.toLocaleString('en').padStart(7)} rows  ${how}`
+          : `  ${name.padEnd(18)}its store does not answer; it goes on when that does`,
+      )
     }
     await pause(100)
   }
@@ -123,7 +143,7 @@ function explain(error: unknown): string {
   if (error instanceof DatabaseUnavailableError) {
     return `The database does not answer: ${error.message}. Is DATABASE_URL right, and the server up? Without DATABASE_URL the embedded one is used.`
   }
-  if (isHeadwaterError(error)) return error.message
+  if (isHeadwaterError(error) || error instanceof SettingsError) return error.message
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }
 
@@ -134,6 +154,6 @@ try {
   if (!stopping) {
     console.error(explain(error))
     await app.stop().catch(() => {})
-    process.exit(1)
+    process.exit(error instanceof SettingsError ? 2 : 1)
   }
 }

@@ -17,7 +17,8 @@ import { wordsOf } from './words.ts'
 const id = z.uuid().toLowerCase()
 const limit = z.int().min(1).max(100).default(20)
 const next = z.string().max(5000).nullish()
-const price = z.int().min(0).max(priceMax)
+/** Beyond the highest price there is nothing, which is no reason to refuse a search. */
+const bound = z.int().min(0)
 
 /** A product as a client gets it. */
 export interface Product {
@@ -64,8 +65,8 @@ export const catalogue = query('catalogue', {
   input: z.object({
     text: z.string().max(200).nullish(),
     category: z.string().max(100).nullish(),
-    minPrice: price.nullish(),
-    maxPrice: z.int().min(0).nullish(),
+    minPrice: bound.nullish(),
+    maxPrice: bound.nullish(),
     sort: z.enum(['relevance', 'price', '-price', 'name']).default('relevance'),
     limit,
     after: next,
@@ -73,9 +74,9 @@ export const catalogue = query('catalogue', {
   reads: { catalogue: catalogueDocuments, catalogueWords, catalogueFacets },
   async execute({ text, category, minPrice, maxPrice, sort, limit, after }, readers) {
     const { items, facets, next } = await search(readers, {
-      words: wordsOf(text ?? ''),
+      words: text == null || text.trim() === '' ? undefined : wordsOf(text),
       category: category ?? undefined,
-      minPrice: minPrice ?? 0,
+      minPrice: Math.min(minPrice ?? 0, priceMax + 1),
       maxPrice: Math.min(maxPrice ?? priceMax, priceMax),
       sort,
       limit,

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort } from '../../../test/support/free-port.ts'
 import { built, Client, type OrderPage, type Product } from './client.ts'
 import { type RunningExample, startExample } from './running-example.ts'
 import { onServers, type Place } from './targets.ts'
@@ -37,9 +38,36 @@ describe.each(onServers)('the shop in parts, on $name', { timeout: 120_000 }, ({
     expect((await fetch(`${projections.url}/health`)).status).toBe(200)
     // What a process was not started for it does not do, unless it knows who does.
     const restock = await new Client(projections.url).command('restock', { productId, quantity: 1 })
-    expect([restock.status, ((await restock.json()) as { code: string }).code]).toStrictEqual([404, 'unknown_command'])
+    expect([restock.status, ((await restock.json()) as { code: string }).code]).toStrictEqual([503, 'unavailable'])
     const asked = await new Client(commands.url).query('product', { productId })
-    expect([asked.status, ((await asked.json()) as { code: string }).code]).toStrictEqual([404, 'unknown_query'])
+    expect([asked.status, ((await asked.json()) as { code: string }).code]).toStrictEqual([503, 'unavailable'])
+  })
+
+  test('what comes back to a process that does not do it goes no further, and no answer names an address', async () => {
+    const lost = await startExample({ ...place.settings, COMMANDS_URL: queries.url, QUERIES_URL: 'http://127.0.0.1:1' }, [
+      '--role',
+      'projections',
+    ])
+    const wrong = await startExample({ ...place.settings, COMMANDS_URL: lost.url }, ['--role', 'queries'])
+    try {
+      // The one that it would be handed on to has no commands either.
+      const response = await new Client(wrong.url).command('restock', { productId: randomUUID(), quantity: 1 })
+      expect([response.status, ((await response.json()) as { code: string }).code]).toStrictEqual([508, 'loop'])
+      const asked = await new Client(lost.url).query('stores')
+      const problem = await asked.text()
+      expect([asked.status, problem]).toStrictEqual([503, expect.stringContaining('"code":"unavailable"')])
+      expect(problem).not.toMatch(/127\.0\.0\.1|http:/)
+    } finally {
+      await Promise.all([lost.end(), wrong.end()])
+    }
+  })
+
+  test('a process that would hand on to itself is not started', async () => {
+    const port = String(await freePort())
+    const settings = { ...alone, PORT: port, COMMANDS_URL: `http://localhost:${port}` }
+    await expect(startExample(settings, ['--role', 'queries'])).rejects.toThrow(
+      /COMMANDS_URL is http:\/\/localhost:\d+, which is this process/,
+    )
   })
 
   test('what nobody keeps waits, and is there when somebody does again', async () => {

@@ -217,7 +217,30 @@ describe.each(targets)('the shop on $name', ({ skip, prepare }) => {
     expect(await find('torch')).toStrictEqual(['Crème brûlée torch', 'Torch light', 'Torchlight'])
     expect(await find('TORCH l')).toStrictEqual(['Torch light'])
     expect(await find('torch nothing')).toStrictEqual([])
-    expect((await find('!?')).length).toBe(3)
+    expect(await find('!?')).toStrictEqual([])
+    expect((await find(' ')).length).toBe(3)
+  })
+
+  test('finds nothing beyond the highest price, and refuses no bound', async () => {
+    await added('Costly', 'Bounds', 99_999_999)
+    const find = async (input: object) => namesOf((await browse({ category: 'Bounds', ...input })).items)
+    expect(await find({ minPrice: 99_999_999, maxPrice: 1_000_000_000 })).toStrictEqual(['Costly'])
+    for (const minPrice of [100_000_000, 1e15]) {
+      for (const sort of ['name', 'price']) expect(await find({ minPrice, sort })).toStrictEqual([])
+    }
+  })
+
+  test('takes a product out of the shop, and keeps what was ordered of it', async () => {
+    const productId = await added('Short-lived', 'Removed', 100)
+    const [orderId, customerId] = [randomUUID(), randomUUID()]
+    await client.execute('placeOrder', { orderId, customerId, lines: [{ productId, quantity: 1 }] })
+    await client.execute('removeProduct', { productId })
+    expect(await product(productId)).toBeNull()
+    expect(await browse({ category: 'Removed' })).toMatchObject({ items: [], facets: { prices: [] } })
+    expect((await client.read<OrderPage>('orderHistory', { customerId })).items).toMatchObject([{ orderId, lines: [{ productId }] }])
+    const order = { orderId: randomUUID(), customerId, lines: [{ productId, quantity: 1 }] }
+    expect((await refusal('placeOrder', order)).code).toBe('unknown_product')
+    expect((await refusal('removeProduct', { productId })).code).toBe('unknown_product')
   })
 
   test('refuses a cursor that is none', async () => {

@@ -10,7 +10,7 @@ import { type CatalogueReaders, type Found, isInPlace, placeOf, type Wanted } fr
  */
 export async function search(readers: CatalogueReaders, wanted: Wanted): Promise<Found & { readonly facets: Facets }> {
   const { words, category, minPrice, maxPrice, sort } = wanted
-  if (words.length > 0) {
+  if (words) {
     const rows = await withWords(readers, words)
     const chosen = rows.filter((row) => isInPlace(row, category) && row.price >= minPrice && row.price <= maxPrice)
     return { ...sortedPage(chosen, wanted), facets: countedFacets(rows, wanted) }

@@ -25,7 +25,7 @@ export function sortedPage(rows: readonly CatalogueRow[], wanted: Wanted): Found
 function placeOf(row: CatalogueRow, { sort, words }: Wanted): Place {
   if (sort === 'price' || sort === '-price') return [row.price, row.product_id]
   if (sort === 'name') return [row.name, row.product_id]
-  return [-relevance(row, words), row.name, row.product_id]
+  return [-relevance(row, words ?? []), row.name, row.product_id]
 }
 
 function compare(a: Place, b: Place): number {

@@ -12,7 +12,8 @@ export interface CatalogueRow {
 
 /** What is looked for, and in which order. */
 export interface Wanted {
-  readonly words: readonly string[]
+  /** Undefined: no text was given. None: a text without a word in it, which nothing fits. */
+  readonly words: readonly string[] | undefined
   readonly category: string | undefined
   readonly minPrice: number
   readonly maxPrice: number

@@ -7,6 +7,11 @@ const itemsOnSale = 5
 const stockOfEach = 60
 const restockOfEach = 15
 
+interface Place {
+  readonly readModel: string
+  readonly store: string
+}
+
 interface Line {
   readonly productId: string
   readonly quantity: number
@@ -22,13 +27,28 @@ interface Customer {
 
 /**
  * A flash sale: many customers at once buy the last of a few products, one or several in an order, with a restock in the middle, until nothing is left. Then
- * it adds up what was in stock, what was sold and what is left, in the read models and in the orders. True if nothing was sold twice and nothing is missing.
+ * it adds up what was in stock, what was sold and what is left, in the read models and in the orders, and takes the products out of the shop again. True if nothing was sold twice and nothing is missing.
  * `urls` may be several processes; customers are spread over them.
  */
 export async function holdFlashSale(urls: readonly [string, ...string[]], print: (line: string) => void): Promise<boolean> {
   const shop = new ShopClient(urls[0])
+  const productIds = Array.from({ length: itemsOnSale }, () => randomUUID())
+  try {
+    return await sell(shop, productIds, urls, print)
+  } finally {
+    // Nobody could buy them any more: they would only fill the shelves.
+    for (const productId of productIds) await shop.execute('removeProduct', { productId })
+  }
+}
+
+async function sell(
+  shop: ShopClient,
+  productIds: readonly string[],
+  urls: readonly [string, ...string[]],
+  print: (line: string) => void,
+): Promise<boolean> {
   const random = new Random(Date.now())
-  const productIds = await offer(shop)
+  await offer(shop, productIds)
   print(`Flash sale: ${itemsOnSale} products, ${stockOfEach} of each and ${restockOfEach} more later, ${customerCount} customers at once.`)
   const customers = Array.from({ length: customerCount }, (_, i): Customer => {
     const client = new ShopClient(urls[i % urls.length] ?? urls[0])
@@ -49,14 +69,12 @@ export async function holdFlashSale(urls: readonly [string, ...string[]], print:
   return faults.length === 0
 }
 
-async function offer(shop: ShopClient): Promise<readonly string[]> {
-  const productIds = Array.from({ length: itemsOnSale }, () => randomUUID())
+async function offer(shop: ShopClient, productIds: readonly string[]): Promise<void> {
   for (const [i, productId] of productIds.entries()) {
     const input = { productId, name: `Flash sale item ${i + 1}`, category: 'Flash sale', price: 100 + 50 * i, stock: stockOfEach }
     const { status, code } = await shop.execute('addProduct', input)
     if (code) throw new Error(`addProduct: ${status} ${code}`)
   }
-  return productIds
 }
 
 /** Buys until told often enough that there is nothing left. */
@@ -112,6 +130,8 @@ async function stockFaults(
   await Promise.all(
     customers.flatMap(({ client }) => ['product', 'catalogueEntry'].map((name) => client.query(name, { productId: first }))),
   )
+  const { items: places } = await shop.query<{ readonly items: readonly Place[] }>('stores', {})
+  const storeOf = (name: string) => places.find(({ readModel }) => readModel === name)?.store ?? 'its store'
   const faults: string[] = []
   const had = stockOfEach + restockOfEach
   const lines = customers.flatMap(({ orders }) => [...orders.values()].flat())
@@ -119,7 +139,8 @@ async function stockFaults(
     const sold = lines.reduce((sum, line) => sum + (line.productId === productId ? line.quantity : 0), 0)
     const { stock } = await shop.query<{ readonly stock: number }>('product', { productId })
     const document = await shop.query<{ readonly stock: number }>('catalogueEntry', { productId })
-    print(`  item ${i + 1}: ${had} in stock, ${sold} sold, ${stock} left`)
+    const left = `${stock} left in stock_levels (${storeOf('stock_levels')}), ${document.stock} in catalogue (${storeOf('catalogue')})`
+    print(`  item ${i + 1}: ${had} in stock, ${sold} sold; ${left}`)
     if (sold > had) faults.push(`item ${i + 1} was oversold by ${sold - had}`)
     if (stock < 0 || stock !== had - sold) faults.push(`item ${i + 1}: stock_levels says ${stock} are left`)
     if (document.stock !== stock) faults.push(`item ${i + 1}: the catalogue says ${document.stock} are left`)
