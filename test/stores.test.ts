@@ -30,7 +30,7 @@ describe('the store contract itself', () => {
 
   test('skips what needs several owners for the reason given, and nothing else', () => {
     const skipped = storeContract(async () => silent, { singleOwner: 'no compare-and-set' }).filter(({ skip }) => skip)
-    expect(skipped.map(({ skip }) => skip)).toEqual(Array(4).fill('no compare-and-set'))
+    expect(skipped.map(({ skip }) => skip)).toEqual(Array(6).fill('no compare-and-set'))
   })
 
   test.each(storeContract(async () => silent))('$name: fails on a store that keeps nothing', async ({ run }) => {
@@ -136,6 +136,7 @@ const faults: Readonly<Record<string, () => Promise<Store>>> = {
   'ignores partitions': changed((batch) => ({ ...batch, partitions: { first: 0, last: 63 } })),
   'forgets to park': changed((batch) => ({ ...batch, park: [] })),
   'forgets to take back': changed((batch) => ({ ...batch, unpark: [] })),
+  'passes over events of keys that were taken back': changed((batch) => ({ ...batch, stillParked: [] })),
   'takes back after it parks': changed((batch) => ({ ...batch, park: batch.park.filter(({ key }) => !batch.unpark.includes(key)) })),
   'does not count the parked': but((store) => ({
     load: async (model, keys) => ({ ...(await store.load(model, keys)), parked: 0 }),
