@@ -30,7 +30,7 @@ describe('the store contract itself', () => {
 
   test('skips what needs several owners for the reason given, and nothing else', () => {
     const skipped = storeContract(async () => silent, { singleOwner: 'no compare-and-set' }).filter(({ skip }) => skip)
-    expect(skipped.map(({ skip }) => skip)).toEqual(Array(4).fill('no compare-and-set'))
+    expect(skipped.map(({ skip }) => skip)).toEqual(Array(6).fill('no compare-and-set'))
   })
 
   test.each(storeContract(async () => silent))('$name: fails on a store that keeps nothing', async ({ run }) => {
