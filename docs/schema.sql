@@ -717,6 +717,22 @@ begin
 end $$;
 
 --
+-- Name: store_adopt(integer, uuid, bigint, text, bigint, text, boolean); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_adopt(view_id integer, who uuid, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update "headwater".view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended)
+    and (t.owner is null or t.owner = who or t.lease_until < clock_timestamp());
+  return found;
+end $$;
+
+--
 -- Name: store_claim(integer, uuid, boolean, xid8); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -838,6 +854,49 @@ begin
 end $$;
 
 --
+-- Name: store_shares(uuid, integer[], integer[], boolean); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_shares(who uuid, able integer[], idle integer[], say boolean) RETURNS TABLE(view integer, mine boolean, free boolean, abandoned boolean, others integer[])
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+#variable_conflict use_column
+begin
+  if say then
+    delete from "headwater".view_worker w where w.ctid = any (array(
+      select d.ctid from "headwater".view_worker d where d.alive_until < clock_timestamp() - interval '1 minute' for update skip locked));
+    insert into "headwater".view_worker as w (id, views, alive_until) values (who, able, clock_timestamp() + interval '3 seconds')
+    on conflict (id) do update set views = excluded.views, alive_until = excluded.alive_until;
+  end if;
+  update "headwater".view_store t set lease_until = clock_timestamp() + interval '3 seconds'
+  where t.owner = who and t.view = any (idle) and t.lease_until > clock_timestamp() and t.lease_until < clock_timestamp() + interval '2 seconds';
+  return query
+  with held as materialized (
+    select w.id, w.views, (select count(*) from "headwater".view_store t where t.owner = w.id and t.lease_until > clock_timestamp())::integer as leases
+    from "headwater".view_worker w where w.id <> who and w.alive_until > clock_timestamp())
+  select t.view, coalesce(t.owner = who and t.lease_until > clock_timestamp(), false), t.owner is null or t.lease_until <= clock_timestamp(),
+    coalesce(t.lease_until, '-infinity') < clock_timestamp() - interval '3 seconds',
+    array(select h.leases from held h where t.view = any (h.views))
+  from "headwater".view_store t join "headwater".view v on v.id = t.view
+  where v.state in ('building', 'live', 'previous') order by t.view;
+end $$;
+
+--
+-- Name: store_take(integer, uuid); Type: FUNCTION; Schema: headwater; Owner: -
+--
+
+CREATE FUNCTION headwater.store_take(view_id integer, who uuid) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
+begin
+  update "headwater".view_store t set owner = who, lease_until = clock_timestamp() + interval '3 seconds'
+  where t.view = view_id and (t.owner is null or t.owner = who or t.lease_until <= clock_timestamp());
+  return found;
+end $$;
+
+--
 -- Name: store_written(integer, bigint, text, bigint, text, boolean, tid[], xid8[], text[], text[], text[], text[]); Type: FUNCTION; Schema: headwater; Owner: -
 --
 
@@ -848,7 +907,7 @@ CREATE FUNCTION headwater.store_written(view_id integer, at_reached bigint, at_i
 begin
   perform pg_advisory_xact_lock_shared(-521398561, view_id);
   update "headwater".view_store t
-  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, trouble = null, owner = null
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, trouble = null
   where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended);
   if not found then return false; end if;
   -- A place may have been taken by another mark since; it is not of these transactions.
@@ -1374,6 +1433,16 @@ CREATE TABLE headwater.view_store (
 WITH (fillfactor='20', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
 
 --
+-- Name: view_worker; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.view_worker (
+    id uuid NOT NULL,
+    views integer[] NOT NULL,
+    alive_until timestamp with time zone NOT NULL
+);
+
+--
 -- Name: checkpoint checkpoint_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
 --
 
@@ -1547,6 +1616,13 @@ ALTER TABLE ONLY headwater.view
 
 ALTER TABLE ONLY headwater.view_store
     ADD CONSTRAINT view_store_pkey PRIMARY KEY (view);
+
+--
+-- Name: view_worker view_worker_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_worker
+    ADD CONSTRAINT view_worker_pkey PRIMARY KEY (id);
 
 --
 -- Name: command_created_at; Type: INDEX; Schema: headwater; Owner: -

@@ -46,6 +46,7 @@ class StoreFault extends Error {}
 const whole = { first: 0, last: partitionCount - 1 }
 const fullLookMs = 1000
 const lookMs = 1000
+const failingMs = 10_000
 const pageRows = 1000
 /** So many keys that all fail are no longer the keys' own fault. */
 const allFail = 20
@@ -68,6 +69,7 @@ export class StoreDrain {
   #failures = 0
   readonly #repeats = new Repeats()
   #lasting = 0
+  #faultAt = Number.NEGATIVE_INFINITY
   /** The store answers, though a trouble is noted. */
   #mended = false
 
@@ -83,16 +85,27 @@ export class StoreDrain {
     return this.#runtime.clock.now() - this.#agreedAt >= lookMs
   }
 
-  /** Begins, unless it is under way already; resolves when no mark was left, or another process is at it. */
-  run(signal: AbortSignal): Promise<void> {
-    this.#running ??= this.#untilEmpty(signal).finally(() => {
+  get isRunning(): boolean {
+    return this.#running !== undefined
+  }
+
+  /** Whether its store failed lately: another process may do better. */
+  get isFailing(): boolean {
+    return this.#runtime.clock.now() - this.#faultAt < failingMs
+  }
+
+  /**
+   * Begins, unless it is under way already; resolves when no mark was left, or another process is at it. `mine`: whether to go on after each batch.
+   */
+  run(signal: AbortSignal, mine: () => boolean): Promise<void> {
+    this.#running ??= this.#untilEmpty(signal, mine).finally(() => {
       this.#running = undefined
     })
     return this.#running
   }
 
-  async #untilEmpty(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  async #untilEmpty(signal: AbortSignal, mine: () => boolean): Promise<void> {
+    while (!signal.aborted && mine()) {
       try {
         if ((await this.#next()) === 'empty') return
         this.#lasting = 0
@@ -108,7 +121,7 @@ export class StoreDrain {
     const { clock } = this.#runtime
     if (this.isDue) {
       const at = clock.now()
-      const agreement = await agree(this.#runtime, this.#view)
+      const agreement = await agree(this.#runtime, this.#view, this.#who)
       if (agreement === 'busy' || agreement === 'stopped') return 'empty'
       this.#mended = agreement === 'mended'
       this.#agreedAt = at
@@ -239,6 +252,7 @@ export class StoreDrain {
       )
       return false
     }
+    if (error instanceof StoreFault) this.#faultAt = this.#runtime.clock.now()
     await this.#release(error instanceof StoreFault ? reason : null).catch(() => undefined)
     if (signal.aborted) return false
     const transient = lasting || (error instanceof DatabaseError && error.sqlState.startsWith('40'))

@@ -39,7 +39,7 @@ const looks = 10
  * ahead (then the write database went back) is emptied and filled again, and its rows do not serve meanwhile. What somebody else wrote there stops the
  * version; a person who resumes it lets it overwrite that.
  */
-export async function agree(runtime: ViewRuntime, view: StoredView): Promise<Agreement> {
+export async function agree(runtime: ViewRuntime, view: StoredView, who: string): Promise<Agreement> {
   const { version, store, model } = view
   for (let look = 0; look < looks; look++) {
     const before = await readState(runtime, version.id)
@@ -53,7 +53,7 @@ export async function agree(runtime: ViewRuntime, view: StoredView): Promise<Agr
       return state.troubled ? 'mended' : 'agreed'
     }
     if (checkpoint && state.intended.includes(checkpoint.eventId ?? '')) {
-      if (await adopt(runtime, version.id, state, checkpoint)) continue
+      if (await adopt(runtime, { view: version.id, who }, state, checkpoint)) continue
       return 'busy'
     }
     if (checkpoint && !isOwn(checkpoint.eventId, state.seed) && !state.overwrite) {
@@ -72,14 +72,14 @@ function isAt(state: StoreState, checkpoint: Checkpoint | null): boolean {
 
 async function adopt(
   { database, schema }: ViewRuntime,
-  view: number,
+  { view, who }: { readonly view: number; readonly who: string },
   state: StoreState,
   { position, eventId }: Checkpoint,
 ): Promise<boolean> {
-  const { rows } = await database.query<{ adopted: boolean }>(`select ${quote(schema)}.store_adopt($1, $2, $3, $4, $5, $6) as adopted`, [
-    ...[view, state.reached, state.batchId, position, eventId],
-    !isFilling(eventId),
-  ])
+  const { rows } = await database.query<{ adopted: boolean }>(
+    `select ${quote(schema)}.store_adopt($1, $2::uuid, $3, $4, $5, $6, $7) as adopted`,
+    [...[view, who, state.reached, state.batchId, position, eventId], !isFilling(eventId)],
+  )
   return rows[0]?.adopted === true
 }
 

@@ -9,6 +9,7 @@ import { Drain } from './drain.ts'
 import { readVersions, stopVersion, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { dropIdleMarks, retireOrphans, retireVersions } from './retire.ts'
 import { StoreDrain } from './store-drain.ts'
+import { StoreShare } from './store-share.ts'
 import { storedView } from './stored-view.ts'
 
 /** A view as this process defines it. */
@@ -56,6 +57,7 @@ export class ViewWorker {
   readonly #drains = new Map<number, Drain | StoreDrain>()
   /** Under which name this process works on views in other stores. */
   readonly #who = randomUUID()
+  readonly #share: StoreShare
   #maintainedAt = Number.NEGATIVE_INFINITY
   #loop: Promise<void> | undefined
   #finishing: Promise<unknown> = Promise.resolve()
@@ -64,6 +66,7 @@ export class ViewWorker {
     this.#runtime = runtime
     this.#options = options
     this.progress = options.progress ?? new Wake()
+    this.#share = new StoreShare(runtime, this.#who)
   }
 
   /** Every version in the database as last seen, of this process's views and others. */
@@ -91,8 +94,9 @@ export class ViewWorker {
     this.#stop.abort()
     this.#work.ring()
     await this.#loop
-    await Promise.allSettled([...this.#drains.values()].map((drain) => drain.run(this.#stop.signal)))
+    await Promise.allSettled([...this.#drains].map(([id, drain]) => this.#drained(id, drain)))
     await this.#finishing
+    await this.#share.end().catch(() => undefined)
   }
 
   /** Reads again which versions there are. */
@@ -109,7 +113,8 @@ export class ViewWorker {
       const busy = own.filter(({ id, filling }) => filling || pending.some(({ view, waiting }) => view === id && waiting))
       const building = own.filter((version) => version.state === 'building' && this.#mayFinish(version))
       if (this.#works) {
-        await Promise.all(busy.map((version) => this.#drain(version)?.run(this.#stop.signal)))
+        await this.#shareOut(own)
+        await Promise.all(busy.map((version) => this.#drained(version.id, this.#drain(version))))
         for (const version of building) await finishBuild(this.#runtime, version, this.#rowOf(version))
       }
       if (busy.length === 0 && building.length === 0) return
@@ -148,13 +153,37 @@ export class ViewWorker {
     const pending = await this.#pending()
     // Others do the work: whoever waits here for a read model is told to look again.
     if (!this.#works) return this.progress.ring()
+    await this.#shareOut(this.#own())
     for (const version of this.#own()) {
       const drain = this.#drain(version)
       if (!drain) continue
       const waiting = pending.some((entry) => entry.view === version.id && entry.waiting)
-      if (waiting || (drain instanceof StoreDrain && drain.isDue)) void drain.run(this.#stop.signal).then(() => this.#finish(version))
+      if (waiting || (drain instanceof StoreDrain && drain.isDue)) void this.#drained(version.id, drain).then(() => this.#finish(version))
       else this.#finish(version)
     }
+  }
+
+  /** Views in other stores have one owner each among all processes. */
+  async #shareOut(own: readonly ViewVersion[]): Promise<void> {
+    const stored = own.flatMap((version) => {
+      const drain = this.#drain(version)
+      return drain instanceof StoreDrain ? [{ version, drain }] : []
+    })
+    if (stored.length === 0) return
+    const ids = (those: typeof stored) => those.map(({ version }) => version.id)
+    const idle = stored.filter(({ drain }) => !drain.isRunning)
+    await this.#share.look(
+      ids(stored.filter(({ drain }) => !drain.isFailing)),
+      ids(idle),
+      ids(idle.filter(({ version }) => version.state !== 'building' && !version.filling)),
+    )
+  }
+
+  /** Resolves when a version has no mark left, or is another process's. */
+  async #drained(id: number, drain: Drain | StoreDrain | undefined): Promise<void> {
+    const signal = this.#stop.signal
+    if (drain instanceof StoreDrain) await drain.run(signal, () => this.#share.has(id))
+    else await drain?.run(signal)
   }
 
   async #pending(): Promise<readonly Pending[]> {

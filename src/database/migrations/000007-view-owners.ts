@@ -45,4 +45,78 @@ begin
   b := :schema.refresh(view_id, keys[half + 1:], origins);
   written := a.written + b.written; deleted := a.deleted + b.deleted; parked := a.parked + b.parked;
 end $$;
+
+-- Processes that work on views in other stores, and on which versions they can. Who is not heard of for three seconds is not counted.
+create table :schema.view_worker (
+  id uuid primary key,
+  views integer[] not null,
+  alive_until timestamptz not null
+);
+
+-- As before, but that the owner keeps what it has.
+create or replace function :schema.store_written(view_id integer, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean,
+  marks tid[], origins xid8[], park text[], reasons text[], states text[], unpark text[]) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(:lock_class + 1, view_id);
+  update :schema.view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled, trouble = null
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended);
+  if not found then return false; end if;
+  -- A place may have been taken by another mark since; it is not of these transactions.
+  delete from :schema.mark k where k.ctid = any (marks) and k.view = view_id and k.xid = any (origins);
+  if cardinality(unpark) > 0 then
+    delete from :schema.parked p where p.view = view_id and p.key = any (unpark);
+  end if;
+  insert into :schema.parked as p (view, key, reason, sql_state, xids)
+  select view_id, f.key, f.reason, f.state, store_written.origins from unnest(park, reasons, states) f(key, reason, state)
+  on conflict (view, key) do update set reason = excluded.reason, sql_state = excluded.sql_state, xids = excluded.xids, parked_at = excluded.parked_at;
+  return true;
+end $$;
+
+-- As before, also of the owner's own batch.
+create function :schema.store_adopt(view_id integer, who uuid, at_reached bigint, at_id text, next_reached bigint, next_id text, is_filled boolean) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update :schema.view_store t
+  set reached = next_reached, batch_id = next_id, intended = '{}', filling = t.filling and not is_filled
+  where t.view = view_id and t.reached = at_reached and t.batch_id is not distinct from at_id and next_id = any (t.intended)
+    and (t.owner is null or t.owner = who or t.lease_until < clock_timestamp());
+  return found;
+end $$;
+
+-- What a process needs to know to decide on which views in other stores it works. Says that it lives, where 'say'; keeps its leases on those of 'idle',
+-- which have no batch under way that would do so. 'others': how many leases each living process has that can work on the view, this one left out.
+create function :schema.store_shares(who uuid, able integer[], idle integer[], say boolean)
+returns table (view integer, mine boolean, free boolean, abandoned boolean, others integer[])
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+begin
+  if say then
+    delete from :schema.view_worker w where w.ctid = any (array(
+      select d.ctid from :schema.view_worker d where d.alive_until < clock_timestamp() - interval '1 minute' for update skip locked));
+    insert into :schema.view_worker as w (id, views, alive_until) values (who, able, clock_timestamp() + interval '3 seconds')
+    on conflict (id) do update set views = excluded.views, alive_until = excluded.alive_until;
+  end if;
+  update :schema.view_store t set lease_until = clock_timestamp() + interval '3 seconds'
+  where t.owner = who and t.view = any (idle) and t.lease_until > clock_timestamp() and t.lease_until < clock_timestamp() + interval '2 seconds';
+  return query
+  with held as materialized (
+    select w.id, w.views, (select count(*) from :schema.view_store t where t.owner = w.id and t.lease_until > clock_timestamp())::integer as leases
+    from :schema.view_worker w where w.id <> who and w.alive_until > clock_timestamp())
+  select t.view, coalesce(t.owner = who and t.lease_until > clock_timestamp(), false), t.owner is null or t.lease_until <= clock_timestamp(),
+    coalesce(t.lease_until, '-infinity') < clock_timestamp() - interval '3 seconds',
+    array(select h.leases from held h where t.view = any (h.views))
+  from :schema.view_store t join :schema.view v on v.id = t.view
+  where v.state in ('building', 'live', 'previous') order by t.view;
+end $$;
+
+-- Takes a view that nobody has, or whose owner fell silent.
+create function :schema.store_take(view_id integer, who uuid) returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as $$
+begin
+  update :schema.view_store t set owner = who, lease_until = clock_timestamp() + interval '3 seconds'
+  where t.view = view_id and (t.owner is null or t.owner = who or t.lease_until <= clock_timestamp());
+  return found;
+end $$;
 `
