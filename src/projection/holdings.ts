@@ -1,4 +1,5 @@
 import { leaseSeconds } from '../database/lease-seconds.ts'
+import { openRequests } from './key-request.ts'
 import { type OwnedRange, prolongRanges, readFolders, readRanges, takeRange } from './lease.ts'
 import type { OwnProjection } from './own-projection.ts'
 import type { RangeRunner } from './range-runner.ts'
@@ -74,6 +75,22 @@ export class Holdings {
   async share(runnable: ReadonlyMap<number, OwnProjection>, runs: ReadonlySet<number>): Promise<void> {
     this.#sharing = (this.#sharing ?? Promise.resolve()).catch(() => undefined).then(() => this.#share(runnable, runs))
     await this.#sharing
+  }
+
+  /** Gives the projectors what was asked for keys. */
+  async hand(): Promise<void> {
+    const { database, schema } = this.#runtime
+    const requests = await openRequests(database, schema, [...new Set(this.running.map(({ range }) => range.projection))])
+    for (const { range, projector } of this.running) {
+      const own = requests.filter(({ projection }) => projection === range.projection)
+      if (own.length > 0) projector?.request(own)
+    }
+  }
+
+  /** Whether for each of these versions there is a process, this one or another, that could fold it. */
+  async canAnybody(own: readonly OwnProjection[]): Promise<boolean> {
+    const folders = await readFolders(this.#runtime.database, this.#runtime.schema)
+    return own.every(({ version }) => folders.some(({ runs }) => runs.has(version.id)))
   }
 
   /** Tells all to end, and waits for that. */

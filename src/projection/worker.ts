@@ -1,16 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { quote } from '../database/identifier.ts'
 import { LogMismatchError, NotReadyError, UnknownEventError } from '../errors.ts'
-import { unseenMs } from '../internal/unseen.ts'
 import { Wake } from '../internal/wake.ts'
 import { partitionCount, type Store, type StoredModel } from '../read-model/store.ts'
 import { finishBuild } from './build.ts'
 import { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
 import { Holdings } from './holdings.ts'
-import { openRequests, refreshSkipped } from './key-request.ts'
-import { type OwnedRange, readFolders, sayAlive, sayDefined, sayGone } from './lease.ts'
+import { refreshSkipped } from './key-request.ts'
+import { type OwnedRange, sayAlive, sayDefined, sayGone } from './lease.ts'
 import { type OwnProjection, ownProjection } from './own-projection.ts'
+import { Places } from './places.ts'
 import type { Projection } from './projection-definition.ts'
 import { RangeRunner } from './range-runner.ts'
 import { registerOwn } from './register-own.ts'
@@ -37,12 +36,6 @@ export interface ProjectionWorkerOptions {
   readonly progress?: Wake
   /** False: this process folds nothing and only looks (queries, commands). Sync projections take part in its appends nevertheless. Default true. */
   readonly fold?: boolean
-}
-
-/** How far a version is, as last seen. */
-interface Place {
-  readonly position: number
-  readonly lagMs: number
 }
 
 const tendMs = 1000
@@ -76,14 +69,9 @@ export class ProjectionWorker {
   readonly #finishing = new Map<number, Promise<void>>()
   #versions: readonly ProjectionVersion[] = []
   #own: readonly OwnProjection[] = []
-  #places: ReadonlyMap<number, Place> = new Map()
-  #floors = new Map<number, { readonly builtAt: string | null; readonly position: number }>()
-  #head = 0
-  #seenAt = Number.POSITIVE_INFINITY
+  readonly #places: Places
   #tendedAt = Number.NEGATIVE_INFINITY
   #wellAt = Number.NEGATIVE_INFINITY
-  /** Versions with ranges that nobody has, as last seen. */
-  #free: ReadonlySet<number> = new Set()
   #tending: Promise<void> | undefined
   #loops: readonly Promise<void>[] = []
 
@@ -92,6 +80,7 @@ export class ProjectionWorker {
     this.#options = options
     this.progress = options.progress ?? new Wake()
     this.companion = new SyncCompanion(runtime, { onLeft: () => this.#wakeSync() })
+    this.#places = new Places(runtime, options.pollIntervalMs)
     this.#holdings = new Holdings(runtime, { id: this.id, begin: (range, own) => this.#runner(range, own) })
     this.#retirement = new Retirement(runtime, options.projections, options.rollbackWindowMs)
     this.#feed = new Feed({
@@ -114,7 +103,7 @@ export class ProjectionWorker {
 
   /** The head of the log as last seen. */
   get head(): number {
-    return this.#head
+    return this.#places.head
   }
 
   /** Up to where a version is, the lowest of its ranges, as last seen. */
@@ -122,22 +111,22 @@ export class ProjectionWorker {
     const running = this.#holdings.of(id)
     const own = running.length === 1 && isWhole(running[0]) ? (running[0]?.projector?.position ?? 0) : 0
     // One that is past the head as last seen may remember a log that is not there any more.
-    return Math.max(own <= this.#head ? own : 0, this.#places.get(id)?.position ?? 0)
+    return Math.max(own <= this.head ? own : 0, this.#places.position(id))
   }
 
   /** Up to where a version in another store has been, as far as was seen since it was built: a store that is not there any more went back. */
   floor(id: number): number {
-    return this.#floors.get(id)?.position ?? 0
+    return this.#places.floor(id)
   }
 
   /** Milliseconds since the oldest event that a version lacks, as last seen, and since then if the database cannot be seen. */
   lagMs(id: number): number {
-    return (this.#places.get(id)?.lagMs ?? 0) + unseenMs(this.#runtime.clock.now(), this.#seenAt, this.#options.pollIntervalMs)
+    return this.#places.lagMs(id)
   }
 
   /** What keeps a version from getting on in this process, or undefined. It is tried again. */
   trouble(id: number): string | undefined {
-    if (this.#refused.has(id) && this.#free.has(id))
+    if (this.#refused.has(id) && this.#places.isFree(id))
       return 'this process does not know an event in it; one with the code for that has to fold it'
     return this.#holdings.of(id).find(({ trouble }) => trouble)?.trouble
   }
@@ -224,7 +213,7 @@ export class ProjectionWorker {
       )
       const [first] = behind
       if (!first) return
-      if (clock.now() - foldedAt > tendMs && (await this.#isFolded(behind))) foldedAt = clock.now()
+      if (clock.now() - foldedAt > tendMs && (await this.#holdings.canAnybody(behind))) foldedAt = clock.now()
       if (clock.now() - foldedAt > lonelyMs)
         throw new NotReadyError(
           'stopped',
@@ -233,12 +222,6 @@ export class ProjectionWorker {
         )
       await this.progress.wait(clock, 20)
     }
-  }
-
-  /** Whether there is a process for each of these versions. */
-  async #isFolded(own: readonly OwnProjection[]): Promise<boolean> {
-    const folders = await readFolders(this.#runtime.database, this.#runtime.schema)
-    return own.every(({ version }) => folders.some(({ runs }) => runs.has(version.id)))
   }
 
   /** Looks after leases, requests, builds and what is over, now. */
@@ -272,7 +255,7 @@ export class ProjectionWorker {
   /** What others gave back, or left behind, is not to wait until this process looks after everything. */
   async #takeUp(): Promise<void> {
     const runnable = this.#runnable()
-    const isWanted = this.#folds && !this.#stop.signal.aborted && [...this.#free].some((id) => runnable.has(id))
+    const isWanted = this.#folds && !this.#stop.signal.aborted && [...runnable.keys()].some((id) => this.#places.isFree(id))
     if (isWanted) await this.#holdings.share(runnable, this.#runs())
   }
 
@@ -306,37 +289,17 @@ export class ProjectionWorker {
 
   /** Where everybody is: for lag, for sync projections that were left behind, and for ranges that are free. */
   async #look(): Promise<void> {
-    const { database, schema } = this.#runtime
-    const s = quote(schema)
     await this.#holdings.report()
     const before = this.#holdings.running.flatMap(({ projector }) => (projector ? [{ projector, position: projector.position }] : []))
-    const { rows } = await database.query<{ id: number; position: number; head: number; lag_ms: number | null; free: boolean }>(
-      `with h as materialized (select coalesce((select e.position from ${s}.event e order by e.position desc limit 1), 0) as head)
-       select p.id, p.position, p.free, h.head,
-         (select extract(epoch from clock_timestamp() - e.time) * 1000 from ${s}.event e where e.position = p.position + 1)::float8 as lag_ms
-       from h left join (
-         select c.projection as id, min(c.position) as position, bool_or(c.owner is null or c.lease_until < clock_timestamp()) as free
-         from ${s}.checkpoint c group by 1) p on true`,
-      [],
-      { prepare: true },
-    )
-    this.#head = rows[0]?.head ?? 0
-    this.#seenAt = this.#runtime.clock.now()
+    await this.#places.look(this.#versions)
     // A log never gets shorter; another one came in its place.
-    for (const { projector, position } of before) if (position > this.#head) projector.doubt()
-    this.#places = new Map(rows.map(({ id, position, lag_ms }) => [id, { position, lagMs: Math.max(0, lag_ms ?? 0) }]))
-    for (const { id, builtAt } of this.#versions) {
-      const known = this.#floors.get(id)
-      const position = this.#places.get(id)?.position ?? 0
-      this.#floors.set(id, { builtAt, position: known?.builtAt === builtAt ? Math.max(known.position, position) : position })
-    }
+    for (const { projector, position } of before) if (position > this.head) projector.doubt()
     for (const { folding, version } of this.#own) {
       if (!folding.sync) continue
-      const gap = this.#head - this.position(version.id)
+      const gap = this.head - this.position(version.id)
       this.companion.seen(version.id, gap)
       if (gap > 0) this.#wakeSync()
     }
-    this.#free = new Set(rows.filter(({ free }) => free).map(({ id }) => id))
     this.progress.ring()
   }
 
@@ -354,7 +317,7 @@ export class ProjectionWorker {
     const runnable = this.#runnable()
     this.#holdings.keep(runnable)
     await this.#holdings.share(runnable, this.#runs())
-    await this.#hand()
+    await this.#holdings.hand()
     for (const runner of this.#holdings.running) this.#finish(runner)
     await this.#retirement.look()
     this.#wellAt = clock.now()
@@ -399,17 +362,6 @@ export class ProjectionWorker {
   /** A person said that it may run again. */
   readmit(id: number): void {
     this.#refused.delete(id)
-  }
-
-  /** Gives the projectors what was asked for keys. */
-  async #hand(): Promise<void> {
-    const { database, schema } = this.#runtime
-    const ids = [...new Set(this.#holdings.running.map(({ range }) => range.projection))]
-    const requests = await openRequests(database, schema, ids)
-    for (const { range, projector } of this.#holdings.running) {
-      const own = requests.filter(({ projection }) => projection === range.projection)
-      if (own.length > 0) projector?.request(own)
-    }
   }
 
   /** A build that reached the head is finished by the owner of its first range. */
