@@ -627,7 +627,7 @@ begin
     return;
   exception when others then
     get stacked diagnostics state = returned_sqlstate, message = message_text;
-    if left(state, 2) in ('08', '0A', '25', '26', '3D', '3F', '40', '42', '53', '54', '55', '57', '58', 'F0', 'XX') then
+    if state <> '54000' and left(state, 2) in ('08', '0A', '25', '26', '3D', '3F', '40', '42', '53', '54', '55', '57', '58', 'F0', 'XX') then
       raise;
     end if;
   end;
@@ -971,7 +971,8 @@ CREATE TABLE headwater.checkpoint (
     "position" bigint NOT NULL,
     event_id uuid,
     owner uuid,
-    lease_until timestamp with time zone
+    lease_until timestamp with time zone,
+    turn integer DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='20', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='1000', autovacuum_vacuum_cost_delay='0');
 
@@ -1167,7 +1168,8 @@ ALTER TABLE headwater.projection ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTIT
 
 CREATE TABLE headwater.projector (
     id uuid NOT NULL,
-    alive_until timestamp with time zone NOT NULL
+    alive_until timestamp with time zone NOT NULL,
+    runs integer[] DEFAULT '{}'::integer[] NOT NULL
 );
 
 --
@@ -1328,6 +1330,17 @@ CREATE SEQUENCE headwater.view_batch
     NO MINVALUE
     NO MAXVALUE
     CACHE 1;
+
+--
+-- Name: view_definition; Type: TABLE; Schema: headwater; Owner: -
+--
+
+CREATE TABLE headwater.view_definition (
+    name text NOT NULL,
+    fingerprint text NOT NULL,
+    version integer NOT NULL,
+    place integer NOT NULL
+);
 
 --
 -- Name: view_id_seq; Type: SEQUENCE; Schema: headwater; Owner: -
@@ -1508,6 +1521,13 @@ ALTER TABLE ONLY headwater.staged
     ADD CONSTRAINT staged_pkey PRIMARY KEY (id);
 
 --
+-- Name: view_definition view_definition_pkey; Type: CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_definition
+    ADD CONSTRAINT view_definition_pkey PRIMARY KEY (name, fingerprint);
+
+--
 -- Name: view view_name_version_key; Type: CONSTRAINT; Schema: headwater; Owner: -
 --
 
@@ -1637,6 +1657,13 @@ ALTER TABLE ONLY headwater.reaction_task
 
 ALTER TABLE ONLY headwater.skipped_event
     ADD CONSTRAINT skipped_event_projection_fkey FOREIGN KEY (projection) REFERENCES headwater.projection(id) ON DELETE CASCADE;
+
+--
+-- Name: view_definition view_definition_name_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -
+--
+
+ALTER TABLE ONLY headwater.view_definition
+    ADD CONSTRAINT view_definition_name_fkey FOREIGN KEY (name) REFERENCES headwater.read_model(name) ON DELETE CASCADE;
 
 --
 -- Name: view view_name_fkey; Type: FK CONSTRAINT; Schema: headwater; Owner: -

@@ -1,7 +1,7 @@
 import { type Database, HeadwaterError, reject, silentLog, systemClock, type } from 'headwater'
 import { afterEach, beforeEach, describe, expect, expectTypeOf, test, vi } from 'vitest'
 import { migrate } from '../src/database/migrate.ts'
-import { UnknownEventError } from '../src/errors.ts'
+import { DatabaseUnavailableError, UnknownEventError } from '../src/errors.ts'
 import type { CommandMessage } from '../src/message/command.ts'
 import type { Event, EventSource } from '../src/message/event.ts'
 import { advance } from '../src/reaction/checkpoint.ts'
@@ -12,6 +12,7 @@ import { ReactionWorker } from '../src/reaction/reaction-worker.ts'
 import { givenReaction } from '../src/testing/given-reaction.ts'
 import { databases, freshSchema } from './support/databases.ts'
 import { type TableLog, tableLog } from './support/table-log.ts'
+import { waitUntil } from './support/wait.ts'
 
 const schemas = { Happened: type<{ readonly note: string; readonly n?: number }>(), Other: type<object>() }
 const thing: EventSource<'thing', typeof schemas> = {
@@ -172,6 +173,32 @@ for (const target of databases) {
       expect(await tasks()).toEqual([])
       const { rows } = await database.query(`select key, refused from ${own}.effect`)
       expect(rows).toEqual([{ refused: true, key: expect.stringMatching(/^reaction\/echo\/[0-9a-f-]{36}\/0$/) }])
+    })
+
+    test('a task of a newer release, whose command this process does not know, is left to one that does; parked when there is none', async () => {
+      const outage = () => Promise.reject(new DatabaseUnavailableError('not now', 'statement'))
+      const newer = await run([echo], {}, { send: outage })
+      await happen('a', 'new')
+      await waitUntil(async () => (await tasks()).length === 1)
+      await newer.stop()
+      const older = { send: () => Promise.reject(new HeadwaterError('unknown_command', 'there is no command write')) }
+      let asked = 0
+      const old = await run([echo], {}, { send: () => older.send().finally(() => asked++) })
+      await waitUntil(
+        async () => asked > 0 && (await database.query(`select from "${runtime.schema}".reaction where owner is null`)).rows.length === 1,
+      )
+      const again = await run([echo])
+      await again.settle()
+      expect(await effects()).toEqual(['new'])
+      await again.stop()
+      await old.stop()
+      await happen('a', 'newest')
+      const last = await run([echo], {}, { send: outage })
+      await waitUntil(async () => (await tasks()).length === 1)
+      await last.stop()
+      const alone = await run([echo], {}, older)
+      await alone.settle()
+      expect(await tasks()).toMatchObject([{ state: 'parked', error: expect.stringMatching(/no command write/) }])
     })
 
     test('keeps the order of a key behind a failing command, while other keys go on; parks, lists, tries again', async () => {

@@ -3,14 +3,18 @@ import {
   type Database,
   type Headwater,
   headwater,
+  type Log,
   type MaterializedView,
   materializedView,
   query,
+  type Role,
   silentLog,
   type as typeOf,
 } from 'headwater'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
+import { systemClock } from '../src/internal/clock.ts'
+import { readVersions, stopVersion } from '../src/materialized-view/registry.ts'
 import { blogTables, expectedPosts, type PostRow, postsView, storedPosts } from './process/blog.ts'
 import { databases, freshSchema, lasting } from './support/databases.ts'
 
@@ -36,7 +40,10 @@ for (const target of databases) {
     })
 
     /** An application on the shared database, which outlives it. */
-    async function started(view: MaterializedView | readonly MaterializedView[], options: { rollbackWindowMs?: number } = {}) {
+    async function started(
+      view: MaterializedView | readonly MaterializedView[],
+      { roles, ...options }: { rollbackWindowMs?: number; roles?: readonly Role[]; log?: Log } = {},
+    ) {
       const views = (Array.isArray(view) ? view : [view]) as readonly MaterializedView[]
       const [first] = views
       if (!first) throw new Error('no view')
@@ -61,7 +68,7 @@ for (const target of databases) {
         ...options,
       })
       apps.push(app as unknown as Headwater)
-      await app.start()
+      await app.start(roles ? { roles } : {})
       return app
     }
 
@@ -127,6 +134,117 @@ for (const target of databases) {
         { version: 2, state: 'live' },
       ])
       expect((await old.query('post', { id: 1 })).result?.body).toBe('POST 1')
+    })
+
+    test('an old process drains what a newer one builds, and neither judges it by its own rows nor makes it live', async () => {
+      const rows = (view: MaterializedView, row: z.ZodType) => ({ ...view, '~view': { ...view['~view'], row } }) as MaterializedView
+      const old = await started(rows(plain(), z.object({ id: z.int(), body: z.string(), likes: z.int() })))
+      await old.settle()
+      const renamed = materializedView('posts_view', {
+        row: z.object({ id: z.int(), text: z.string() }),
+        key: 'id',
+        select: 'select id, body as text from posts',
+        changedBy: { posts: 'id' },
+      }) as unknown as MaterializedView
+      await started(renamed, { roles: ['commands', 'queries'] })
+      await database.query(`update posts set body = 'meanwhile' where id = 1`)
+      await expect
+        .poll(async () => {
+          await old.settle()
+          return (await database.query(`select from "${schema}".mark`)).rows
+        })
+        .toEqual([])
+      expect(await versions()).toEqual([
+        { version: 1, state: 'live' },
+        { version: 2, state: 'building' },
+      ])
+      await (await started(renamed)).settle()
+      expect(await versions()).toEqual([
+        { version: 1, state: 'previous' },
+        { version: 2, state: 'live' },
+      ])
+      await old.settle()
+      expect((await versions()).at(-1)).toEqual({ version: 2, state: 'live' })
+    })
+
+    test('a verdict over a build that comes late stops neither what is live nor a build that was begun anew', async () => {
+      const app = await started(plain())
+      await app.settle()
+      const runtime = { database, schema, clock: systemClock, log: silentLog }
+      const build = async () => (await readVersions(database, schema))[0] ?? { id: 0, buildStartedAt: null }
+      const first = await build()
+      await stopVersion(runtime, first.id, 'posts_view', 'late', first)
+      expect(await versions()).toEqual([{ version: 1, state: 'live' }])
+      await app.stop()
+      await database.query(`select "${schema}".enqueue($1)`, [first.id])
+      await database.query(`update "${schema}".view set state = 'building'`)
+      await stopVersion(runtime, first.id, 'posts_view', 'late', first)
+      expect(await versions()).toEqual([{ version: 1, state: 'building' }])
+      await stopVersion(runtime, first.id, 'posts_view', 'in time', await build())
+      expect(await versions()).toEqual([{ version: 1, state: 'stopped' }])
+    })
+
+    test('an old process that comes back when its version was dropped builds nothing backwards, and is told how to go back', async () => {
+      await (await started(plain())).settle()
+      const app = await started(loud(), { rollbackWindowMs: 0 })
+      await app.settle()
+      await expect.poll(versions, { timeout: 10_000 }).toEqual([{ version: 2, state: 'live' }])
+      const told: unknown[] = []
+      const old = await started(plain(), { log: (_level, message, details) => told.push([message, details?.toGoBack]) })
+      await old.settle()
+      expect(await versions()).toEqual([{ version: 2, state: 'live' }])
+      expect(told).toContainEqual([
+        'posts_view: this process defines version 1, but version 2 is live and goes on serving',
+        expect.stringMatching(/version 1 is not kept any more: change its SELECT in something, such as .* "where true"/),
+      ])
+      expect((await old.query('post', { id: 1 })).result?.body).toBe('POST 1')
+      const changed = plain()
+      const again = await started({ ...changed, '~view': { ...changed['~view'], select: `${changed['~view'].select} where true` } })
+      await again.settle()
+      expect((await versions()).at(-1)).toEqual({ version: 3, state: 'live' })
+      expect((await again.query('post', { id: 1 })).result?.body).toBe('post 1')
+    })
+
+    test('processes of two definitions that restart during a first build do not take turns building', async () => {
+      const idle = { roles: ['queries'] } as const
+      await started(plain(), idle)
+      await started(loud(), idle)
+      for (const view of [plain(), loud(), plain()]) await started(view, idle)
+      expect(await versions()).toEqual([{ version: 2, state: 'building' }])
+      await (await started(loud())).settle()
+      expect(await versions()).toEqual([{ version: 2, state: 'live' }])
+    })
+
+    test('a rollback is not undone by processes of the newer definition, not even when its version was dropped', async () => {
+      await (await started(plain())).settle()
+      const second = await started(loud())
+      await second.settle()
+      await second.readModel('posts_view').rollback()
+      await (await started(loud())).settle()
+      await (await started(plain(), { rollbackWindowMs: 0 })).settle()
+      await expect.poll(versions, { timeout: 10_000 }).toEqual([{ version: 1, state: 'live' }])
+      await (await started(loud())).settle()
+      expect(await versions()).toEqual([{ version: 1, state: 'live' }])
+    })
+
+    test('a read model that was dropped is forgotten, with all its definitions', async () => {
+      await (await started(plain())).settle()
+      await (await started(loud())).settle()
+      const other = materializedView('names', {
+        row: typeOf<{ id: number; name: string }>(),
+        key: 'id',
+        select: 'select id, name from users',
+        changedBy: { users: 'id' },
+      }) as unknown as MaterializedView
+      for (const app of apps.splice(0)) await app.stop()
+      const app = await started(other)
+      await app.settle()
+      await app.drop('posts_view')
+      await (await started(plain())).settle()
+      expect(await versions()).toEqual([
+        { version: 1, state: 'live' },
+        { version: 1, state: 'live' },
+      ])
     })
 
     test('the old version is dropped when its rollback window is over', async () => {

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import type { Batch, Store, StoredModel } from 'headwater'
 import { memory } from 'headwater/memory'
@@ -137,12 +138,13 @@ for (const { name, skip, singleOwner, open } of stores.filter((target) => target
       const store = await open()
       const reference = memory()
       // Lost by a row, a batch leaves a part of itself where there is no single step.
-      const property = fc.asyncProperty(actions(name === 'redis'), async (calls) => {
+      const property = fc.asyncProperty(actions(name !== 'mongodb'), async (calls) => {
         const model = freshModel({ indexes })
         for (const [turn, action] of calls.entries()) {
           const [got, want] = [await run(store, model, action, turn), await run(reference, model, action, turn)]
           const [after, wanted] = [await view(store, model), await view(reference, model)]
-          if (JSON.stringify([got, after]) !== JSON.stringify([want, wanted])) {
+          // jsonb has an order of its own for the members of a row.
+          if (!isDeepStrictEqual([got, after], [want, wanted])) {
             throw new Error(`${JSON.stringify(action)}\ngot  ${JSON.stringify([got, after])}\nwant ${JSON.stringify([want, wanted])}`)
           }
         }

@@ -136,6 +136,8 @@ export interface Headwater<Commands = object, Queries = object> extends AsyncDis
     readonly readModels: readonly ReadModelStatus[]
     readonly reactions: readonly ReactionStatus[]
     readonly replicas: readonly ReplicaStatus[]
+    /** What this process is called where it owns something. */
+    readonly id: string
   }>
   readModel(name: string): ReadModelHandle
   reaction(name: string): ReactionHandle

@@ -15,7 +15,7 @@ import { checkDefinitions, install } from '../materialized-view/install.ts'
 import type { ViewRuntime } from '../materialized-view/registry.ts'
 import { viewStores } from '../materialized-view/stored-view.ts'
 import { viewStatuses } from '../materialized-view/view-status.ts'
-import { ViewWorker } from '../materialized-view/worker.ts'
+import { type OwnView, ViewWorker } from '../materialized-view/worker.ts'
 import type { Command } from '../message/command.ts'
 import { type ProjectionHandle, projectionHandle } from '../projection/projection-handle.ts'
 import { answer, type ReadSide } from '../query/answer.ts'
@@ -104,10 +104,10 @@ class Application {
     return this.#assembled
   }
 
-  #assemble({ works }: { readonly works: boolean }): Parts {
+  #assemble({ works, views }: { readonly works: boolean; readonly views: ReadonlyMap<string, OwnView> }): Parts {
     const options = this.#options
     const { pollIntervalMs = 100, rollbackWindowMs = day } = options
-    const { views, projections, reactions } = this.#defined
+    const { projections, reactions } = this.#defined
     const events = new EventSide(this.#runtime, {
       projections,
       reactions,
@@ -122,7 +122,7 @@ class Application {
       send: ({ command, input }, { correlationId, ...sent }) => this.#execute(command, input, { ...sent, context: { correlationId } }),
     })
     const worker = new ViewWorker(this.#runtime, {
-      rows: new Map(views.map((view) => [view.readModelName, view['~view'].row])),
+      views,
       pollIntervalMs,
       rollbackWindowMs,
       works,
@@ -143,13 +143,15 @@ class Application {
     const roles = checkedRoles(options)
     await this.#life.start(async (starting) => {
       this.#roles = roles
-      this.#assembled = this.#assemble({ works: roles.has('projections') })
-      const { events, worker } = this.#assembled
       const runtime = untilStopped(this.#runtime, starting)
       await prepareSchema(runtime, this.#options.connectTimeoutMs ?? 30_000)
       await this.#checkGeneration(runtime)
-      for (const view of this.#defined.views) await install(runtime, view)
+      const views = new Map<string, OwnView>()
+      for (const view of this.#defined.views)
+        views.set(view.readModelName, { row: view['~view'].row, version: await install(runtime, view) })
       starting.goOn()
+      this.#assembled = this.#assemble({ works: roles.has('projections'), views })
+      const { events, worker } = this.#assembled
       await worker.start()
       // Reactions may be due at once, and send commands.
       this.#life.opened()
@@ -227,7 +229,7 @@ class Application {
     const projections = await events.statuses(defined)
     const readModels = [...views, ...projections].sort((a, b) => (a.name < b.name ? -1 : 1))
     const replicas = (await side.replicas?.statuses()) ?? []
-    return { readModels, reactions: await events.reactions.status(), replicas }
+    return { readModels, reactions: await events.reactions.status(), replicas, id: events.projections.id }
   }
 
   readModel(name: string): ReadModelHandle {
@@ -298,7 +300,7 @@ class Application {
     if (this.#generation !== '' && this.#generation === id) return
     this.#generation = id
     if (!changed) return
-    this.#parts.events.forget()
+    this.#assembled?.events.forget()
     log(
       'warn',
       'the database was restored, copied or failed over: a new generation begins, older tokens are refused, and every row is selected again',

@@ -39,7 +39,7 @@ function locateFolded({ schema, projections, runtime }: Whereabouts, name: strin
     kept: { by: 'checkpoint', id: version.id, elsewhere: !home },
     reader: (client, { check, atLeast }) => {
       const reader = home
-        ? documentReader(databaseStore(client, schema, { home: true }), model, { check, schema })
+        ? documentReader(databaseStore(client, schema, { home: true, built: true }), model, { check, schema })
         : documentReader(store, model, { check, atLeast, floor: projections.floor(version.id) })
       return Object.assign(reader, {
         asOf: (moment: Moment) => {

@@ -7,6 +7,9 @@ import { sql as eventLog } from './migrations/000002-event-log.ts'
 import { sql as projections } from './migrations/000003-projections.ts'
 import { sql as snapshots } from './migrations/000004-snapshots.ts'
 import { sql as reactions } from './migrations/000005-reactions.ts'
+import { sql as checkpointTurns } from './migrations/000006-checkpoint-turns.ts'
+import { sql as viewOwners } from './migrations/000007-view-owners.ts'
+import { sql as projectorRuns } from './migrations/000008-projector-runs.ts'
 
 /** Headwater's own schema, migration by migration. The number is the place in the list; a migration that was released is never changed. */
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
@@ -15,6 +18,9 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: 'projections', sql: projections },
   { name: 'snapshots', sql: snapshots },
   { name: 'reactions', sql: reactions },
+  { name: 'checkpoint-turns', sql: checkpointTurns },
+  { name: 'view-owners', sql: viewOwners },
+  { name: 'projector-runs', sql: projectorRuns },
 ]
 
 /**

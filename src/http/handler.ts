@@ -126,8 +126,8 @@ async function answerStatus({ app, options, request }: Exchange): Promise<Respon
 }
 
 /** Without `error` and `advice`: they hold SQL, and are for those who run the application. */
-function publicStatus({ name, mode, state, lagMs, pending, parked, rows, bytes, sources, build }: ReadModelStatus): object {
-  return { name, mode, state, lagMs, pending, parked, rows, bytes, sources, build }
+function publicStatus({ name, mode, state, lagMs, pending, parked, rows, bytes, sources, build, owners }: ReadModelStatus): object {
+  return { name, mode, state, lagMs, pending, parked, rows, bytes, sources, build, owners }
 }
 
 async function whoIsAsking(request: Request, options: HandlerOptions): Promise<{ readonly context?: Context } | Response> {

@@ -99,7 +99,8 @@ async function judge(
     if (!(error instanceof DatabaseUnavailableError)) return { ended: group.map(() => errorOf(error)), failure: errorOf(error) }
     runtime.onLost()
     if (error.during === 'connect') return { ended: group.map(() => error) }
-    return { ended: await settleAppend(runtime, call, group, error) }
+    // Whether sync projections moved along is not known.
+    return { ended: await settleAppend(runtime, call, group, error), behind: companion?.projections ?? [] }
   }
   if (judgement.outcome === 'judged') {
     const ended = outcomesOf(judgement, group)

@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.ts'
 import { looseType } from '../read-model/stored-table.ts'
+import { dateValue, timestamptzValue, timestampValue } from './time-value.ts'
 
 /**
  * A value for a column as rows deliver it, of whatever PostgreSQL would take for it: `5` and `'5'` are one int, a `Date` and any ISO text of the same
@@ -20,21 +21,18 @@ export function columnText(type: string, value: unknown): string {
   const loose = looseType(type)
   if (loose === 'numeric') return trimmed(text)
   if (loose !== 'timestamp with time zone' && loose !== 'timestamp without time zone') return text
-  const [, day, time, fraction = '', zone] = /^(.*)T(\d\d:\d\d:\d\d)(\.\d+)?(Z)?$/.exec(text) ?? []
+  const [, day, time, fraction = '', zone, era = ''] = /^(.*)T(\d\d:\d\d:\d\d)(\.\d+)?(Z)?( BC)?$/.exec(text) ?? []
   if (day === undefined) return text
-  return `${day} ${time}${fraction.replace(/\.?0+$/, '')}${zone ? '+00' : ''}`
-}
-
-/** A value by which rows are ordered like by the column itself. */
-export function sortValue(type: string, value: unknown): unknown {
-  if (typeof value !== 'string') return value
-  const loose = looseType(type)
-  if (loose === 'numeric') return numericOrder(value)
-  return loose === 'bpchar' ? value.trimEnd() : value
+  return `${day} ${time}${fraction.replace(/\.?0+$/, '')}${zone ? '+00' : ''}${era}`
 }
 
 /** Types whose equal values have one text, so that a store can know keys by it. */
 export function isKeyType(type: string): boolean {
+  return keyTypes.has(looseType(type))
+}
+
+/** Types that a store orders as PostgreSQL does. */
+export function isOrderedType(type: string): boolean {
   return Object.hasOwn(readers, looseType(type))
 }
 
@@ -83,31 +81,27 @@ function plain(value: number): string {
   return `${sign}${first}${rest.padEnd(places, '0')}`
 }
 
-const date: Reader = (value) => {
-  if (value instanceof Date) return value.toISOString().slice(0, 10)
-  return typeof value === 'string' && /^(\d{4,}-\d\d-\d\d( BC)?|-?infinity)$/.test(value) ? value : undefined
+/** Rows show what JSON has no number for as text. */
+const float =
+  (round: (value: number) => number): Reader =>
+  (value) => {
+    const isText = typeof value === 'string' && /^\s*([+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|NaN|[+-]?Infinity)\s*$/i.test(value)
+    if (typeof value !== 'number' && typeof value !== 'bigint' && !isText) return undefined
+    const words = String(value).trim().toLowerCase()
+    const number = words === 'nan' ? Number.NaN : Number(words.replace('infinity', 'Infinity'))
+    if (Number.isFinite(number)) return Number.isFinite(round(number)) ? number : undefined
+    return String(number)
+  }
+
+const bytes: Reader = (value) => {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('base64')
+  return typeof value === 'string' ? Buffer.from(value, 'base64').toString('base64') : undefined
 }
 
-const moment = /^(\d{4,}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d)?)(?:\.(\d{1,6}))?\s*(Z|[+-]\d\d(?::?\d\d)?)?$/i
-
-const timestamp: Reader = (value) => {
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString().replace('Z', '000')
+const time: Reader = (value) => {
   if (typeof value !== 'string') return undefined
-  if (/^-?infinity$/.test(value) || / BC$/.test(value)) return value
-  const [, day, time = '', fraction = ''] = moment.exec(value) ?? []
-  return day === undefined ? undefined : `${day}T${time.padEnd(8, ':00')}.${fraction.padEnd(6, '0')}`
-}
-
-const timestamptz: Reader = (value) => {
-  if (value instanceof Date) return Number.isNaN(value.getTime()) ? undefined : value.toISOString().replace('Z', '000Z')
-  if (typeof value !== 'string') return undefined
-  if (/^-?infinity$/.test(value) || / BC$/.test(value)) return value
-  const [, day, time = '', fraction = '', zone] = moment.exec(value) ?? []
-  if (day === undefined || zone === undefined) return undefined
-  const offset = /^[+-]\d\d$/.test(zone) ? `${zone}:00` : zone.replace(/^([+-]\d\d)(\d\d)$/, '$1:$2').toUpperCase()
-  const seconds = new Date(`${day}T${time.padEnd(8, ':00')}${offset}`)
-  if (Number.isNaN(seconds.getTime())) return undefined
-  return seconds.toISOString().replace('.000Z', `.${fraction.padEnd(6, '0')}Z`)
+  const [, clock = '', fraction = ''] = /^([0-2]\d:[0-5]\d(?::\d\d)?)(\.\d{1,6})?$/.exec(value) ?? []
+  return clock === '' ? undefined : `${clock.padEnd(8, ':00')}${fraction.replace(/\.?0+$/, '')}`
 }
 
 const readers: Readonly<Record<string, Reader>> = {
@@ -120,37 +114,32 @@ const readers: Readonly<Record<string, Reader>> = {
   bigint: whole,
   boolean,
   numeric,
-  date,
-  'timestamp without time zone': timestamp,
-  'timestamp with time zone': timestamptz,
+  date: dateValue,
+  'timestamp without time zone': timestampValue,
+  'timestamp with time zone': timestamptzValue,
+  name: text,
+  oid: whole,
+  real: float(Math.fround),
+  'double precision': float((value) => value),
+  bytea: bytes,
+  'time without time zone': time,
+  '"bit"': text,
+  'bit varying': text,
 }
 
+/** Not those whose equal values differ in their text, such as 0 and -0. */
+const keyTypes: ReadonlySet<string> = new Set([
+  ...['text', 'character varying', 'bpchar', 'uuid', 'smallint', 'integer', 'bigint', 'boolean', 'numeric'],
+  ...['date', 'timestamp without time zone', 'timestamp with time zone'],
+])
+
 /** Without zeros that say nothing, as trim_scale() does. */
-function trimmed(value: string): string {
+export function trimmed(value: string): string {
   if (/^(NaN|-?Infinity)$/.test(value)) return value
   const [, sign = '', digits = '', fraction = ''] = /^([+-]?)0*(\d*)\.?(\d*)$/.exec(value) ?? []
   const places = fraction.replace(/0+$/, '')
   const number = `${digits || '0'}${places ? `.${places}` : ''}`
   return sign === '-' && number !== '0' ? `-${number}` : number
-}
-
-const exponentBias = 200_000
-
-/** Texts that sort as the numbers do: by sign, by how many digits stand before the point, by digits. */
-function numericOrder(value: string): string {
-  if (value === 'NaN') return '9'
-  if (value === 'Infinity') return '8'
-  if (value === '-Infinity') return '0'
-  const plainText = trimmed(value)
-  const isNegative = plainText.startsWith('-')
-  const [before = '', fraction = ''] = plainText.replace('-', '').split('.')
-  const all = before === '0' ? fraction : before + fraction
-  const digits = all.replace(/^0+/, '').replace(/0+$/, '')
-  if (digits === '') return '5'
-  const exponent = (before === '0' ? -(all.length - all.replace(/^0+/, '').length) : before.length) + exponentBias
-  if (!isNegative) return `6${String(exponent).padStart(6, '0')}${digits}`
-  const turned = [...digits].map((digit) => String(9 - Number(digit))).join('')
-  return `4${String(999_999 - exponent).padStart(6, '0')}${turned}~`
 }
 
 function shown(value: unknown): string {

@@ -6,20 +6,21 @@ import type { Store } from '../read-model/store.ts'
 import { checkIndexes, isOrdered, type StoredTable, typeOf } from '../read-model/stored-table.ts'
 import { analyse } from './analysis/select-analysis.ts'
 import { ensureIndexes } from './build.ts'
-import { isKeyType } from './column-value.ts'
+import { isKeyType, isOrderedType } from './column-value.ts'
 import type { MaterializedView } from './materialized-view.ts'
-import { dropVersions, readVersions, register, sourcesOf, type ViewRuntime, type ViewVersion } from './registry.ts'
+import { dropVersions, type Registration, readVersions, register, sourcesOf, type ViewRuntime, type ViewVersion } from './registry.ts'
 import { checkRowNames } from './row-schema.ts'
 import { storedView } from './stored-view.ts'
 
 /**
  * Checks a view's definition against the database and puts it to work: finds or makes its version, makes the triggers of its sources write
- * marks for it, and enqueues every key once. Safe to run again after a crash at any step, and by several processes at once.
+ * marks for it, and enqueues every key once. Safe to run again after a crash at any step, and by several processes at once. Returns the id of the
+ * version that this definition is of; undefined where that was dropped and a newer one is in its place.
  * @throws {DefinitionError} naming the view, the place and the reason
  */
-export async function install(runtime: ViewRuntime, view: MaterializedView): Promise<void> {
+export async function install(runtime: ViewRuntime, view: MaterializedView): Promise<number | undefined> {
   // Other processes install, switch and write meanwhile; whoever PostgreSQL chose to break a deadlock begins again.
-  await retry(() => installOnce(runtime, view), {
+  return await retry(() => installOnce(runtime, view), {
     clock: runtime.clock,
     attempts: 10,
     baseMs: 20,
@@ -28,7 +29,7 @@ export async function install(runtime: ViewRuntime, view: MaterializedView): Pro
   })
 }
 
-async function installOnce(runtime: ViewRuntime, view: MaterializedView): Promise<void> {
+async function installOnce(runtime: ViewRuntime, view: MaterializedView): Promise<number | undefined> {
   const { database, schema, log } = runtime
   const name = view.readModelName
   const analysis = await database.transaction((transaction) => analyse(transaction, { name, schema, definition: view['~view'] }))
@@ -39,14 +40,8 @@ async function installOnce(runtime: ViewRuntime, view: MaterializedView): Promis
   for (const line of analysis.advice) log('warn', `${name}: ${line}`)
   const registration = await register(runtime, view, analysis)
   if (registration.kind === 'older') {
-    log(
-      'warn',
-      `${name}: this process defines version ${registration.version}, but version ${registration.active} is live and goes on serving`,
-      {
-        toGoBack: `readModel('${name}').rollback()`,
-      },
-    )
-    return
+    sayOlder(runtime, name, registration)
+    return registration.id
   }
   if (registration.kind === 'new') {
     log('info', `${name}: building version ${registration.version}`)
@@ -54,20 +49,38 @@ async function installOnce(runtime: ViewRuntime, view: MaterializedView): Promis
   }
   if (registration.kind === 'known' && registration.state === 'live') await declareIndexes(runtime, registration.id)
   const unfinished = registration.kind === 'new' || registration.state === 'installing'
-  if (!unfinished && !registration.modeChanged) return
+  if (!unfinished && !registration.modeChanged) return registration.id
   for (const source of await sourcesOf(database, schema, [registration.id])) await installCapture(runtime, source)
   if (unfinished) await beginBuild(runtime, registration.id)
+  return registration.id
+}
+
+/** How to go back all the same depends on whether the version is still there. */
+function sayOlder({ log }: ViewRuntime, name: string, { id, version, newer }: Registration & { readonly kind: 'older' }): void {
+  const goesOn = newer.active ? 'is live and goes on serving' : 'is being built'
+  const toGoBack =
+    id !== undefined && newer.active
+      ? `readModel('${name}').rollback()`
+      : `version ${version} is not kept any more: change its SELECT in something, such as an alias or "where true", and it is built as a new version`
+  log('warn', `${name}: this process defines version ${version}, but version ${newer.version} ${goesOn}`, { toGoBack })
 }
 
 /**
  * Refuses what only a table can do.
- * @throws {DefinitionError} an index over contents; a key whose equal values have several texts
+ * @throws {DefinitionError} an index over contents, or over what only PostgreSQL can order; a key whose equal values have several texts
  */
 function checkStorable(table: StoredTable, { description }: Store): void {
   const search = Object.keys(table.indexes).find((index) => !isOrdered(table, index))
   if (search !== undefined) {
     throw new DefinitionError(
       `${table.table}: index ${JSON.stringify(search)} searches contents, which ${description} does not: leave "store" out`,
+    )
+  }
+  for (const [index, columns] of Object.entries(table.indexes)) {
+    const column = columns.find((name) => !isOrderedType(typeOf(table, name)))
+    if (column === undefined) continue
+    throw new DefinitionError(
+      `${table.table}: index ${JSON.stringify(index)}: the column ${JSON.stringify(column)} is ${typeOf(table, column)}, by which ${description} cannot order rows; cast it to text or a number in the SELECT`,
     )
   }
   const odd = table.key.find((column) => !isKeyType(typeOf(table, column)))
@@ -135,6 +148,8 @@ const taken = new Set([
     'migration',
     'view_store',
     'view_batch',
+    'view_definition',
+    'view_worker',
   ],
   ...[
     'event',

@@ -7,7 +7,9 @@ import type { Log } from '../internal/log.ts'
 import type { Mode } from '../read-model/read-model.ts'
 import type { Store } from '../read-model/store.ts'
 import type { Analysis } from './analysis/select-analysis.ts'
+import { newerThan, readDefinitions, rememberDefinition, type SeenDefinition } from './definition-order.ts'
 import type { MaterializedView, ViewDefinition } from './materialized-view.ts'
+import { sortFormat } from './sort-value.ts'
 import { functionNames, storeSql, viewSql } from './view-sql.ts'
 
 export interface ViewRuntime {
@@ -78,12 +80,17 @@ export type Registration =
   /** The version is there: run it, finish its installation if `installing`. */
   | { readonly kind: 'known'; readonly id: number; readonly state: VersionState; readonly modeChanged: boolean }
   | { readonly kind: 'new'; readonly id: number; readonly version: number; readonly replaced: readonly number[] }
-  /** A newer version is live: this process's definition is the past. */
-  | { readonly kind: 'older'; readonly version: number; readonly active: number }
+  /** A newer version is live or being built: this process's definition is the past. `id`: while its version is still there. */
+  | { readonly kind: 'older'; readonly id: number | undefined; readonly version: number; readonly newer: Newer }
+
+interface Newer {
+  readonly version: number
+  readonly active: boolean
+}
 
 /**
- * Finds or makes the version of a view that belongs to this definition. Versions are ordered by when their definition was first seen, so that
- * an old process that comes back never builds backwards. Processes that start together take turns.
+ * Finds or makes the version of a view that belongs to this definition. Versions are ordered by when their definition was first seen, which outlives
+ * them, so that an old process that comes back never builds backwards. Processes that start together take turns.
  */
 export async function register(runtime: ViewRuntime, view: MaterializedView, analysis: Analysis): Promise<Registration> {
   const { schema } = runtime
@@ -96,10 +103,11 @@ export async function register(runtime: ViewRuntime, view: MaterializedView, ana
     )
     const versions = (await readVersions(transaction, schema)).filter((version) => version.name === name)
     const wanted = fingerprintOf(view['~view'], analysis)
+    const definitions = await readDefinitions(transaction, schema, name)
     const known = versions.findLast(({ fingerprint, watched }) => watched && fingerprint === wanted)
-    if (!known) return await create(transaction, schema, view, analysis, versions)
-    const newest = versions.findLast(({ active }) => active)
-    if (newest && newest.version > known.version) return { kind: 'older', version: known.version, active: newest.version }
+    const newer = newerThan(wanted, versions, definitions)
+    if (newer) return { kind: 'older', id: known?.id, version: definitions.get(wanted)?.version ?? known?.version ?? 0, newer }
+    if (!known) return await create(transaction, schema, view, analysis, versions, definitions)
     const modeChanged = known.mode !== view['~view'].update
     const shape = shapeOf(view['~view'], analysis)
     await transaction.query(`update ${quote(schema)}.view set mode = $2, shape = $3::jsonb where id = $1`, [
@@ -117,9 +125,10 @@ async function create(
   view: MaterializedView,
   analysis: Analysis,
   versions: readonly ViewVersion[],
+  definitions: ReadonlyMap<string, SeenDefinition>,
 ): Promise<Registration> {
   const definition = view['~view']
-  const version = (versions.at(-1)?.version ?? 0) + 1
+  const version = Math.max(0, ...[...versions, ...definitions.values()].map((seen) => seen.version)) + 1
   const table = `${view.readModelName}_v${version}`
   const store = definition.store?.description ?? null
   const sql = store === null ? viewSql(schema, table, analysis) : storeSql(schema, analysis)
@@ -144,6 +153,7 @@ async function create(
     ],
   )
   const id = rows[0]?.id ?? 0
+  await rememberDefinition(transaction, schema, { name: view.readModelName, fingerprint: fingerprintOf(definition, analysis), version })
   if (store !== null) await transaction.query(`insert into ${quote(schema)}.view_store (view) values ($1)`, [id])
   for (const text of sql.functions(id)) await transaction.query(text)
   await writeMaps(transaction, schema, id, analysis, sql.expand)
@@ -158,7 +168,7 @@ async function create(
 function fingerprintOf({ store, indexes }: ViewDefinition, { fingerprint }: Analysis): string {
   if (!store) return fingerprint
   return createHash('sha256')
-    .update(JSON.stringify([fingerprint, store.description, Object.entries(indexes)]))
+    .update(JSON.stringify([fingerprint, store.description, Object.entries(indexes), sortFormat]))
     .digest('hex')
 }
 
@@ -224,11 +234,18 @@ export async function dropVersions(client: SqlClient, schema: string, views: rea
   }
 }
 
-/** An error that needs a person: the view stops, says so, and everything else goes on. Its marks are kept. */
-export async function stopVersion(runtime: ViewRuntime, id: number, name: string, reason: string): Promise<void> {
-  await runtime.database.query(
-    `update ${quote(runtime.schema)}.view set state = 'stopped', error = $2 where id = $1 and state <> 'stopped'`,
-    [id, reason],
+/** What somebody saw of a version, by which an error may come late: a build that was begun anew since is not the one that failed. */
+export type SeenBuild = Pick<ViewVersion, 'buildStartedAt'>
+
+/**
+ * An error that needs a person: the view stops, says so, and everything else goes on. Its marks are kept. `build`: only while that build is under way,
+ * so that a verdict which comes late does not stop what was switched to or begun anew meanwhile.
+ */
+export async function stopVersion(runtime: ViewRuntime, id: number, name: string, reason: string, build?: SeenBuild): Promise<void> {
+  const { rows } = await runtime.database.query(
+    `update ${quote(runtime.schema)}.view set state = 'stopped', error = $2
+     where id = $1 and state <> 'stopped' and (not $3 or state = 'building' and build_started_at is not distinct from $4::timestamptz) returning id`,
+    [id, reason, build !== undefined, build?.buildStartedAt ?? null],
   )
-  runtime.log('error', `read model ${name} stopped`, { reason })
+  if (rows.length > 0) runtime.log('error', `read model ${name} stopped`, { reason })
 }

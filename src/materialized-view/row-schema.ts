@@ -2,6 +2,7 @@ import { quote } from '../database/identifier.ts'
 import { DatabaseError, DefinitionError, InvalidInputError } from '../errors.ts'
 import { memberNames, parse, type Schema } from '../message/schema.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
+import { afterKeys } from './stored-key.ts'
 import { storedView } from './stored-view.ts'
 
 /**
@@ -36,6 +37,6 @@ async function firstRow(runtime: ViewRuntime, version: ViewVersion): Promise<unk
     return (await runtime.database.query(`select * from ${quote(runtime.schema)}.${quote(version.table)} limit 1`)).rows[0]
   }
   const view = storedView(runtime, version)
-  const first = (await view?.store.range(view.model, { index: undefined, from: '', to: '\u{10ffff}', reverse: false, limit: 1 }))?.rows[0]
+  const first = (await view?.store.range(view.model, { index: undefined, from: '', to: afterKeys, reverse: false, limit: 1 }))?.rows[0]
   return first && JSON.parse(first.row)
 }

@@ -7,8 +7,8 @@ import { lastingTries, schemaChanged } from './drain.ts'
 import { stopVersion, type ViewRuntime } from './registry.ts'
 import { type FailedKey, type Selected, type SelectedRow, selectRows } from './store-rows.ts'
 import { agree, noteParked } from './store-state.ts'
-import { canonicalKey } from './stored-key.ts'
-import { batchId, indexTexts, type StoredView } from './stored-view.ts'
+import { afterKeys, canonicalKey } from './stored-key.ts'
+import { batchId, type StoredView } from './stored-view.ts'
 
 interface Claim {
   readonly claimed: number
@@ -126,9 +126,9 @@ export class StoreDrain {
     }
     // A store makes room for a version when it is first written, and indexes need that: a version without rows is written twice.
     if (claim.filled && claim.batchId !== null) await this.#view.store.index?.(this.#view.model)
-    const selected = await selectRows(this.#runtime, this.#view.version, claim.keys)
+    const selected = await selectRows(this.#runtime, this.#view, claim.keys)
     refuseAll(selected)
-    const changes = selected.rows.map((row) => this.#change(row, claim.number ?? 0))
+    const changes = selected.rows.map((row) => changeOf(row, claim.number ?? 0))
     const failed = selected.failed.map((one) => ({ ...one, key: canonicalKey(this.#view.version, one.key) }))
     const written = await this.#write({ claim, number: claim.number, changes, failed, readAt })
     if (!written) this.#agreedAt = Number.NEGATIVE_INFINITY
@@ -153,11 +153,6 @@ export class StoreDrain {
       this.#fullLookAt = clock.now()
     }
     return claim
-  }
-
-  #change({ key, row }: SelectedRow, position: number): RowChange {
-    const change = { key, was: undefined, position, version: null }
-    return row ? { ...change, row: JSON.stringify(row), index: indexTexts(this.#view, row, key) } : { ...change, row: null, index: [] }
   }
 
   /** False: another process wrote a batch meanwhile. */
@@ -204,9 +199,9 @@ export class StoreDrain {
     const { version, store, model } = this.#view
     for (let from: string | undefined = last === null ? undefined : ''; from !== undefined; ) {
       const start: string = from
-      const { rows } = await store.range(model, { index: undefined, from: start, to: '\u{10ffff}', reverse: false, limit: pageRows })
+      const { rows } = await store.range(model, { index: undefined, from: start, to: afterKeys, reverse: false, limit: pageRows })
       const keys = rows.map(({ key }) => key)
-      const selected = keys.length === 0 ? [] : (await selectRows(this.#runtime, version, keys)).rows
+      const selected = keys.length === 0 ? [] : (await selectRows(this.#runtime, this.#view, keys)).rows
       const surplus = selected.flatMap(({ key, row }) => (row ? [] : [key]))
       if (surplus.length > 0) {
         await database.query(
@@ -263,6 +258,10 @@ export class StoreDrain {
       [this.#view.version.id, this.#who, trouble],
     )
   }
+}
+
+function changeOf({ key, row }: SelectedRow, position: number): RowChange {
+  return { key, was: undefined, position, version: null, row: row?.json ?? null, index: row?.index ?? [] }
 }
 
 /** Errors of a store look like those of the write database, and mean something else. */

@@ -2,7 +2,8 @@ import { quote } from '../database/identifier.ts'
 import { NotReadyError } from '../errors.ts'
 import { canonicalJson } from '../internal/json.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
-import { selectRows } from './store-rows.ts'
+import { type MadeRow, selectRows } from './store-rows.ts'
+import { afterKeys } from './stored-key.ts'
 import { type StoredView, storedView } from './stored-view.ts'
 
 /** A key at which rows are not what their SELECT says. */
@@ -81,7 +82,7 @@ async function* someKeys(
 }
 
 async function storedKeys({ store, model }: StoredView, from: string): Promise<{ keys: readonly string[]; next: string | undefined }> {
-  const { rows } = await store.range(model, { index: undefined, from, to: '\u{10ffff}', reverse: false, limit: rangeSize })
+  const { rows } = await store.range(model, { index: undefined, from, to: afterKeys, reverse: false, limit: rangeSize })
   const keys = rows.map(({ key }) => key)
   return { keys, next: rows.length === rangeSize ? `${keys.at(-1)}\u0001` : undefined }
 }
@@ -99,10 +100,11 @@ function* chunks(keys: readonly string[]): Iterable<readonly string[]> {
   for (let i = 0; i < keys.length; i += rangeSize) yield keys.slice(i, i + rangeSize)
 }
 
-async function look(runtime: ViewRuntime, { version, store, model }: StoredView, keys: readonly string[]): Promise<Look> {
+async function look(runtime: ViewRuntime, view: StoredView, keys: readonly string[]): Promise<Look> {
+  const { store, model } = view
   if (keys.length === 0) return { checked: 0, differences: [], unsure: [] }
   const before = new Map((await store.load(model, keys)).rows.map((row) => [row.key, row]))
-  const { rows, failed } = await selectRows(runtime, version, keys, true)
+  const { rows, failed } = await selectRows(runtime, view, keys, true)
   const different = rows.filter(({ key, row }) => !same(before.get(key)?.row, row))
   const after = new Map(
     (
@@ -122,9 +124,9 @@ async function look(runtime: ViewRuntime, { version, store, model }: StoredView,
   return { checked: keys.length, differences, unsure }
 }
 
-function same(stored: string | undefined, row: Readonly<Record<string, unknown>> | undefined): boolean {
-  if (stored === undefined || row === undefined) return stored === row
-  return canonicalJson(JSON.parse(stored)) === canonicalJson(JSON.parse(JSON.stringify(row)))
+function same(stored: string | undefined, row: MadeRow | undefined): boolean {
+  if (stored === undefined || row === undefined) return stored === undefined && row === undefined
+  return stored === row.json || canonicalJson(JSON.parse(stored)) === canonicalJson(JSON.parse(row.json))
 }
 
 /** Parked keys stay unsure, and are not drift. */

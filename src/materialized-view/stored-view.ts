@@ -1,8 +1,8 @@
 import { indexText } from '../read-model/order-text.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
-import { sortValue } from './column-value.ts'
 import type { MaterializedView } from './materialized-view.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
+import { sortValue } from './sort-value.ts'
 
 /** A version of a view whose rows are in another store. */
 export interface StoredView {

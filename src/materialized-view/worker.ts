@@ -11,9 +11,16 @@ import { dropIdleMarks, retireOrphans, retireVersions } from './retire.ts'
 import { StoreDrain } from './store-drain.ts'
 import { storedView } from './stored-view.ts'
 
+/** A view as this process defines it. */
+export interface OwnView {
+  readonly row: Schema
+  /** The version that its definition is of; undefined where that was dropped. */
+  readonly version: number | undefined
+}
+
 export interface WorkerOptions {
-  /** The views this process defines, and the schemas of their rows. */
-  readonly rows: ReadonlyMap<string, Schema>
+  /** The views this process defines, by name. It drains every version of theirs, and finishes those that it defines. */
+  readonly views: ReadonlyMap<string, OwnView>
   readonly pollIntervalMs: number
   readonly rollbackWindowMs: number
   /** False: this process only looks at versions and lags, and leaves all work to others. Default true. */
@@ -100,10 +107,10 @@ export class ViewWorker {
       const pending = await this.#pending()
       const own = this.#own()
       const busy = own.filter(({ id, filling }) => filling || pending.some(({ view, waiting }) => view === id && waiting))
-      const building = own.filter(({ state }) => state === 'building')
+      const building = own.filter((version) => version.state === 'building' && this.#mayFinish(version))
       if (this.#works) {
         await Promise.all(busy.map((version) => this.#drain(version)?.run(this.#stop.signal)))
-        for (const version of building) await finishBuild(this.#runtime, version, this.#options.rows.get(version.name))
+        for (const version of building) await finishBuild(this.#runtime, version, this.#rowOf(version))
       }
       if (busy.length === 0 && building.length === 0) return
       if (this.#stop.signal.aborted) return
@@ -162,8 +169,8 @@ export class ViewWorker {
   }
 
   #own(): readonly ViewVersion[] {
-    const names = this.#options.rows
-    return this.#versions.filter(({ name, state }) => names.has(name) && (state === 'building' || state === 'live' || state === 'previous'))
+    const { views } = this.#options
+    return this.#versions.filter(({ name, state }) => views.has(name) && (state === 'building' || state === 'live' || state === 'previous'))
   }
 
   /** Undefined: its rows are in a store that this process does not know. */
@@ -178,14 +185,25 @@ export class ViewWorker {
     return made
   }
 
+  /** The schema of a version's rows, where this process defines it. */
+  #rowOf({ id, name }: ViewVersion): Schema | undefined {
+    const own = this.#options.views.get(name)
+    return own?.version === id ? own.row : undefined
+  }
+
+  /** Whether a build may go live is for those to say who define it; one that was live before, and was resumed, anybody may finish. */
+  #mayFinish(version: ViewVersion): boolean {
+    return version.builtAt !== null || this.#options.views.get(version.name)?.version === version.id
+  }
+
   #finish(version: ViewVersion): void {
-    if (version.state !== 'building' || this.#stop.signal.aborted) return
+    if (version.state !== 'building' || !this.#mayFinish(version) || this.#stop.signal.aborted) return
     this.#finishing = this.#finishing
       .then(async () => {
         if (this.#stop.signal.aborted) return
         const now = this.#versions.find(({ id }) => id === version.id)
         if (now?.state !== 'building') return
-        if (await finishBuild(this.#runtime, now, this.#options.rows.get(now.name))) await this.refresh()
+        if (await finishBuild(this.#runtime, now, this.#rowOf(now))) await this.refresh()
         this.progress.ring()
       })
       .catch((error: unknown) =>
@@ -203,7 +221,7 @@ export class ViewWorker {
     await database.query(
       `with own as materialized (select name from ${quote(schema)}.read_model where name = any ($1::text[]) order by name for update)
        update ${quote(schema)}.read_model r set seen_at = clock_timestamp() from own where r.name = own.name`,
-      [[...this.#options.rows.keys()]],
+      [[...this.#options.views.keys()]],
     )
     if (this.#works) await this.#tidy()
     await this.#options.onMaintenance?.()
@@ -219,7 +237,7 @@ export class ViewWorker {
       log('warn', `${name}: could not be brought up to date in the writer's transaction, a worker did it after: ${message}`, { times })
     await this.#watchCatalogue()
     await dropIdleMarks(this.#runtime)
-    await retireOrphans(this.#runtime, [...this.#options.rows.keys()])
+    await retireOrphans(this.#runtime, [...this.#options.views.keys()])
     await retireVersions(this.#runtime, this.#options.rollbackWindowMs)
   }
 

@@ -85,7 +85,7 @@ export async function switchTo(runtime: ProjectionRuntime, version: ProjectionVe
       const next = versions.find(({ id }) => id === version.id)
       const old = versions.find(({ active }) => active)
       if (!next || next.active || (next.state !== 'building' && next.state !== 'previous'))
-        return next?.active === true && (await settled(transaction, s, next))
+        return next?.active === true && (await settled(transaction, s, schema, next))
       // The public name is locked against its readers first: a checkpoint is held for as short as can be, since appends may wait for it.
       await publish(transaction, s, schema, next)
       if (old && (await behind(transaction, s, next.id, old.id))) throw new Behind()
@@ -116,11 +116,13 @@ class Behind extends Error {}
 type Client = Parameters<Parameters<ProjectionRuntime['database']['transaction']>[0]>[0]
 
 /** A version that is the one queries read, and was only built anew. */
-async function settled(transaction: Client, s: string, { id, state }: ProjectionVersion): Promise<boolean> {
-  if (state === 'building') {
+async function settled(transaction: Client, s: string, schema: string, version: ProjectionVersion): Promise<boolean> {
+  if (version.state === 'building') {
+    // Its public name went with its table, if that was gone.
+    await publish(transaction, s, schema, version)
     await transaction.query(
       `update ${s}.projection set state = 'live', built_at = clock_timestamp(), error = null, error_code = null where id = $1`,
-      [id],
+      [version.id],
     )
   }
   return true

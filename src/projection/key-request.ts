@@ -40,13 +40,21 @@ export async function openRequests(client: SqlClient, schema: string, projection
   return rows
 }
 
-/** Events that were taken out of the folds of a version, as {@link skipId}. */
-export async function readSkipped(client: SqlClient, schema: string, projection: number): Promise<Set<string>> {
-  const { rows } = await client.query<{ key: string; position: number }>(
-    `select key, position from ${quote(schema)}.skipped_event where projection = $1`,
-    [projection],
+/** Brings the events that were taken out of the folds of some versions, each as {@link skipId}, up to date in place: any process may take one out. */
+export async function refreshSkipped(client: SqlClient, schema: string, sets: ReadonlyMap<number, Set<string>>): Promise<void> {
+  if (sets.size === 0) return
+  // One that is taken out while this looks is not to be forgotten.
+  const before = new Map([...sets].map(([projection, skipped]) => [projection, [...skipped]]))
+  const { rows } = await client.query<{ projection: number; key: string; position: number }>(
+    `select projection, key, position from ${quote(schema)}.skipped_event where projection = any ($1::int[])`,
+    [[...sets.keys()]],
+    { prepare: true },
   )
-  return new Set(rows.map(({ key, position }) => skipId(key, position)))
+  for (const [projection, skipped] of sets) {
+    const now = new Set(rows.filter((row) => row.projection === projection).map(({ key, position }) => skipId(key, position)))
+    for (const id of before.get(projection) ?? []) if (!now.has(id)) skipped.delete(id)
+    for (const id of now) skipped.add(id)
+  }
 }
 
 interface Owner {

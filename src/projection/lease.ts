@@ -1,54 +1,104 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
+import { leaseSeconds } from '../database/lease-seconds.ts'
 import type { Checkpoint } from '../read-model/store.ts'
 
-/** How long a range stays with an owner that says nothing, by the clock of the write database. */
-export const leaseSeconds = 3
-
-/** A range of partitions of a version, and whether somebody works on it. */
-export interface LeasedRange {
+/** A range of partitions of a version. */
+export interface OwnedRange {
   readonly projection: number
   readonly first: number
   readonly last: number
-  readonly position: number
+}
+
+/** A range, and whether somebody works on it. */
+export interface LeasedRange extends OwnedRange {
   readonly owner: string | null
   /** Nobody owns it, or its owner was silent for too long. */
   readonly free: boolean
-  /** Nobody took it though everybody could have. */
-  readonly abandoned: boolean
 }
 
-export async function readRanges(client: SqlClient, schema: string, projections: readonly number[]): Promise<readonly LeasedRange[]> {
+/** What an owner keeps: `report` is the checkpoint of a version in another store, for those who only look. */
+export interface KeptRange extends OwnedRange {
+  readonly report: Checkpoint | null
+}
+
+/** A process that lives, and the versions that it could fold. */
+export interface Folder {
+  readonly id: string
+  readonly runs: ReadonlySet<number>
+}
+
+/** Every range that is to be folded, by whomever. */
+export async function readRanges(client: SqlClient, schema: string): Promise<readonly LeasedRange[]> {
+  const s = quote(schema)
   const { rows } = await client.query<LeasedRange>(
-    `select projection, first, last, position, owner, owner is null or lease_until < clock_timestamp() as free,
-       coalesce(lease_until, '-infinity') < clock_timestamp() - make_interval(secs => ${leaseSeconds}) as abandoned
-     from ${quote(schema)}.checkpoint where projection = any ($1::int[]) order by projection, first`,
-    [projections],
+    `select c.projection, c.first, c.last, c.owner, c.owner is null or c.lease_until < clock_timestamp() as free
+     from ${s}.checkpoint c join ${s}.projection p on p.id = c.projection and p.state in ('building', 'live', 'previous')
+     order by c.projection, c.first`,
+    [],
     { prepare: true },
   )
   return rows
 }
 
+/** The processes that live, and what each could fold. */
+export async function readFolders(client: SqlClient, schema: string): Promise<readonly Folder[]> {
+  const { rows } = await client.query<{ id: string; runs: readonly number[] }>(
+    `select id, runs from ${quote(schema)}.projector where alive_until > clock_timestamp() order by id`,
+    [],
+    { prepare: true },
+  )
+  return rows.map(({ id, runs }) => ({ id, runs: new Set(runs) }))
+}
+
+const leaseEnd = `clock_timestamp() + make_interval(secs => ${leaseSeconds})`
+
 /**
  * Takes a range, or keeps it for longer: false when somebody else has it. A lease only decides who tries; what makes a late owner harmless is the
- * store's comparison. One row at a time, so that appends, which lock several, cannot meet it crosswise. `report` is the checkpoint of a version
- * in another store, for those who only look.
+ * store's comparison. One row at a time, so that appends, which lock several, cannot meet it crosswise.
  */
-export async function takeRange(
-  client: SqlClient,
-  schema: string,
-  range: { readonly projection: number; readonly first: number; readonly last: number },
-  owner: string,
-  report?: Checkpoint | null,
-): Promise<boolean> {
+export async function takeRange(client: SqlClient, schema: string, range: OwnedRange, owner: string): Promise<boolean> {
   const { rows } = await client.query(
-    `update ${quote(schema)}.checkpoint set owner = $4, lease_until = clock_timestamp() + make_interval(secs => ${leaseSeconds}),
-       position = coalesce($5::int8, position), event_id = case when $5::int8 is null then event_id else $6::uuid end
+    `update ${quote(schema)}.checkpoint set owner = $4, lease_until = ${leaseEnd}
      where projection = $1 and first = $2 and last = $3 and (owner is null or owner = $4 or lease_until < clock_timestamp()) returning 1`,
-    [range.projection, range.first, range.last, owner, report?.position ?? null, report?.eventId ?? null],
+    [range.projection, range.first, range.last, owner],
     { prepare: true },
   )
   return rows.length > 0
+}
+
+/**
+ * Keeps ranges for longer, all in one statement, and tells of which that is known to be so. One whose row somebody has locked just now is passed over,
+ * since whoever waits for one row while he holds others may meet an append crosswise.
+ */
+export async function prolongRanges(
+  client: SqlClient,
+  schema: string,
+  ranges: readonly KeptRange[],
+  owner: string,
+): Promise<readonly OwnedRange[]> {
+  if (ranges.length === 0) return []
+  const s = quote(schema)
+  const { rows } = await client.query<OwnedRange>(
+    `with kept as materialized (
+       select c.projection, c.first, r.position, r.event_id
+       from ${s}.checkpoint c join unnest($2::int[], $3::int[], $4::int[], $5::int8[], $6::uuid[]) r (projection, first, last, position, event_id)
+         on c.projection = r.projection and c.first = r.first and c.last = r.last
+       where c.owner = $1 for update of c skip locked)
+     update ${s}.checkpoint c set lease_until = ${leaseEnd}, position = coalesce(k.position, c.position),
+       event_id = case when k.position is null then c.event_id else k.event_id end
+     from kept k where c.projection = k.projection and c.first = k.first returning c.projection, c.first, c.last`,
+    [
+      owner,
+      ranges.map(({ projection }) => projection),
+      ranges.map(({ first }) => first),
+      ranges.map(({ last }) => last),
+      ranges.map(({ report }) => report?.position ?? null),
+      ranges.map(({ report }) => report?.eventId ?? null),
+    ],
+    { prepare: true },
+  )
+  return rows
 }
 
 /** Gives a range back, so that another process takes it at once. */
@@ -64,18 +114,17 @@ export async function giveRange(
   )
 }
 
-/** Says that this process lives, and counts those that do. */
-export async function sayAlive(client: SqlClient, schema: string, id: string): Promise<number> {
-  const { rows } = await client.query<{ alive: number }>(
-    `with dead as (delete from ${quote(schema)}.projector where id in (
-       select p.id from ${quote(schema)}.projector p where p.alive_until < clock_timestamp() - interval '1 minute' for update skip locked)),
-     own as (insert into ${quote(schema)}.projector as p (id, alive_until) values ($1, clock_timestamp() + make_interval(secs => ${leaseSeconds}))
-       on conflict (id) do update set alive_until = excluded.alive_until)
-     select 1 + count(*)::int as alive from ${quote(schema)}.projector where alive_until > clock_timestamp() and id <> $1::uuid`,
-    [id],
+/** Says that this process lives, and what it could fold. */
+export async function sayAlive(client: SqlClient, schema: string, { id, runs }: Folder): Promise<void> {
+  const s = quote(schema)
+  await client.query(
+    `with dead as (delete from ${s}.projector where id in (
+       select p.id from ${s}.projector p where p.alive_until < clock_timestamp() - interval '1 minute' and p.id <> $1::uuid for update skip locked))
+     insert into ${s}.projector as p (id, alive_until, runs) values ($1, ${leaseEnd}, $2::int[])
+     on conflict (id) do update set alive_until = excluded.alive_until, runs = excluded.runs`,
+    [id, [...runs].sort((a, b) => a - b)],
     { prepare: true },
   )
-  return rows[0]?.alive ?? 1
 }
 
 /** Says that read models are defined by a process that lives. Rows are locked in one order, since others do the same at the same time. */

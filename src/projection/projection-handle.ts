@@ -171,7 +171,9 @@ export function projectionHandle(
       await worker.tend()
     },
     async accept() {
-      await reset(runtime, await own())
+      const found = await own()
+      await reset(runtime, found)
+      worker.readmit(found.version.id)
       log('warn', `${name}: the log was accepted as it is; folding everything again`)
       await worker.tend()
     },

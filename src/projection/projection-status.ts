@@ -1,5 +1,5 @@
 import { quote } from '../database/identifier.ts'
-import type { BuildProgress, ReadModelState, ReadModelStatus } from '../read-model/read-model.ts'
+import type { BuildProgress, RangeOwner, ReadModelState, ReadModelStatus } from '../read-model/read-model.ts'
 import type { Store, StoreSize } from '../read-model/store.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
 
@@ -20,6 +20,7 @@ interface Counts {
   readonly parked: number
   readonly logBytes: number
   readonly buildMs: number | null
+  readonly owners: readonly RangeOwner[]
 }
 
 /** The state of every projection in the database, defined in this process or not. */
@@ -63,6 +64,7 @@ async function statusOf(
     builtInMs: shown.builtAt && shown.buildStartedAt ? Math.round(Date.parse(shown.builtAt) - Date.parse(shown.buildStartedAt)) : undefined,
     error: own.find(({ state }) => state === 'stopped')?.error ?? options.trouble(shown.id) ?? undefined,
     advice: [],
+    owners: count?.owners ?? [],
   }
 }
 
@@ -95,6 +97,9 @@ async function readCounts({ database, schema }: ProjectionRuntime): Promise<Read
     `select p.id, c.position, h.head, pg_total_relation_size('${s.replaceAll("'", "''")}.event')::int8 as "logBytes",
        (select extract(epoch from clock_timestamp() - e.time) * 1000 from ${s}.event e where e.position = c.position + 1)::float8 as "lagMs",
        (select count(*)::int from ${s}.parked_key k where k.projection = p.id) as parked,
+       (select coalesce(json_agg(json_build_object('first', o.first, 'last', o.last, 'position', o.position,
+          'owner', case when o.lease_until > clock_timestamp() then o.owner end) order by o.first), '[]')
+        from ${s}.checkpoint o where o.projection = p.id) as owners,
        (extract(epoch from coalesce(p.built_at, clock_timestamp()) - p.build_started_at) * 1000)::float8 as "buildMs"
      from ${s}.projection p
      cross join lateral (select coalesce(min(c.position), 0) as position from ${s}.checkpoint c where c.projection = p.id) c

@@ -10,11 +10,13 @@ import { checkWitness } from './checkpoint-witness.ts'
 import { contiguous } from './contiguous.ts'
 import type { Feed, Subscriber } from './feed.ts'
 import type { Folding } from './fold.ts'
-import { handleRequests, type KeyRequest } from './key-request.ts'
+import { handleRequests, type KeyRequest, refreshSkipped } from './key-request.ts'
+import { level } from './level.ts'
 import { lockLog } from './lock-log.ts'
+import { LostError, StopError } from './projector-end.ts'
 import { ReadAhead } from './read-ahead.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
-import { storedCheckpoint } from './stored-checkpoint.ts'
+import { storedStandings } from './stored-standings.ts'
 import { WorkingSet } from './working-set.ts'
 
 export interface ProjectorOptions {
@@ -33,19 +35,6 @@ export interface ProjectorOptions {
   readonly onProgress: () => void
   /** The store has nothing of the version: it is new, or was emptied. */
   readonly onMissing: () => Promise<void>
-}
-
-/** Another owner moved the checkpoint: what this one folded since counts nothing. */
-export class LostError extends Error {}
-
-/** What must stop the read model until a person, or other code, comes. Everything up to it is stored. */
-export class StopError extends Error {
-  override readonly cause: Error
-
-  constructor(cause: Error) {
-    super(cause.message)
-    this.cause = cause
-  }
 }
 
 const inboxMax = 5000
@@ -186,8 +175,9 @@ export class Projector implements Subscriber {
    */
   async #checkPlace(): Promise<void> {
     const { store } = this.#options
-    const found = await storedCheckpoint(store, this.#model, this.#options.partitions)
-    if (found?.position !== this.#stored?.position || found?.eventId !== this.#stored?.eventId)
+    const [found, ...others] = await storedStandings(store, this.#model, this.#options.partitions)
+    const { position, eventId } = found?.checkpoint ?? {}
+    if (others.length > 0 || position !== this.#stored?.position || eventId !== this.#stored?.eventId)
       throw new LostError(`${this.#model.name}: ${store.description} is not where it was left`)
     await this.#checkLog()
   }
@@ -257,12 +247,35 @@ export class Projector implements Subscriber {
   }
 
   async #begin(): Promise<void> {
-    const { runtime, store, version } = this.#options
-    const checkpoint = await storedCheckpoint(store, this.#model, this.#options.partitions)
+    const { runtime, store, version, partitions } = this.#options
+    await refreshSkipped(runtime.database, runtime.schema, new Map([[version.id, this.#options.skipped]]))
+    const standings = await storedStandings(store, this.#model, partitions)
+    const [first] = standings
     // Whether it was built is known in the database: it may have been since this range was taken.
-    if (!checkpoint) await this.#options.onMissing()
-    await checkWitness(runtime.eventLog, version.name, checkpoint)
-    this.#startFrom(checkpoint)
+    if (standings.length === 1 && !first?.checkpoint) await this.#options.onMissing()
+    for (const { checkpoint } of standings) await this.#checkOrigin(checkpoint)
+    this.#startFrom(standings.length === 1 ? (first?.checkpoint ?? null) : await level(this.#place(), standings))
+  }
+
+  /** @throws {LogMismatchError} the rows were folded from another log: this one was restored, or they are not this application's */
+  async #checkOrigin(checkpoint: Checkpoint | null): Promise<void> {
+    const { runtime, store, version } = this.#options
+    try {
+      await checkWitness(runtime.eventLog, version.name, checkpoint)
+    } catch (error) {
+      if (!(error instanceof LogMismatchError) || version.store === null || version.builtAt !== null) throw error
+      const { owner, name, version: number } = this.#model
+      throw new LogMismatchError(
+        `${name}: ${store.description} holds rows as version ${number} of ${owner}.${name} that were not folded from this log: if they are another application's, give one of the two another "schema"; if nobody needs them, readModel('${name}').accept() writes over them`,
+        error.details,
+      )
+    }
+  }
+
+  #place() {
+    const { runtime, store, folding, skipped, version } = this.#options
+    const { eventLog, clock } = runtime
+    return { name: version.name, eventLog, store, model: this.#model, folding, skipped, now: () => clock.now() }
   }
 
   #startFrom(checkpoint: Checkpoint | null): void {

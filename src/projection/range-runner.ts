@@ -3,15 +3,16 @@ import { pauseBefore } from '../internal/retry.ts'
 import { beginAgain, beginBuild } from './build.ts'
 import type { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
-import { giveRange, type LeasedRange, takeRange } from './lease.ts'
+import { giveRange, type KeptRange, type OwnedRange, takeRange } from './lease.ts'
 import type { OwnProjection } from './own-projection.ts'
-import { LostError, Projector, StopError } from './projector.ts'
+import { Projector } from './projector.ts'
+import { LostError, StopError } from './projector-end.ts'
 import type { ProjectionRuntime } from './registry.ts'
 
 export interface RangeRunnerOptions {
   readonly runtime: ProjectionRuntime
   /** A lease of it is held. */
-  readonly range: LeasedRange
+  readonly range: OwnedRange
   readonly own: OwnProjection
   /** Who holds the lease. */
   readonly owner: string
@@ -28,6 +29,7 @@ export class RangeRunner {
   readonly #options: RangeRunnerOptions
   readonly #abort = new AbortController()
   readonly #done: Promise<void>
+  #told: number | undefined
   projector: Projector | undefined
   /** What keeps it from getting on, as last seen. */
   trouble: string | undefined
@@ -39,7 +41,7 @@ export class RangeRunner {
     this.#done = this.#run()
   }
 
-  get range(): LeasedRange {
+  get range(): OwnedRange {
     return this.#options.range
   }
 
@@ -47,11 +49,27 @@ export class RangeRunner {
     return this.#options.own
   }
 
-  /** Keeps the lease; a version in another store tells how far it is. */
-  async prolong(): Promise<boolean> {
-    const { runtime, range, owner, own } = this.#options
-    const report = own.version.store === null ? null : this.projector?.stored
-    const kept = await takeRange(runtime.database, runtime.schema, range, owner, report)
+  /** What is to be kept; a version in another store tells how far it is. */
+  get kept(): KeptRange {
+    const { range, own } = this.#options
+    return { ...range, report: own.version.store === null ? null : (this.projector?.stored ?? null) }
+  }
+
+  /** Whether its checkpoint moved since it was last told. */
+  get isUntold(): boolean {
+    return this.kept.report !== null && this.kept.report.position !== this.#told
+  }
+
+  /** Its checkpoint was told. */
+  told({ report }: KeptRange): void {
+    if (report) this.#told = report.position
+  }
+
+  /** Keeps the lease, if nobody else has it. */
+  async hold(): Promise<boolean> {
+    const { runtime, range, owner } = this.#options
+    if (this.ended) return false
+    const kept = await takeRange(runtime.database, runtime.schema, range, owner)
     // It may have come to its end meanwhile, and given back what was taken again just now.
     if (kept && this.ended) await giveRange(runtime.database, runtime.schema, range, owner)
     return kept && !this.ended

@@ -138,7 +138,13 @@ async function create(
     [projection.readModelName, version, codeHash(projection), update, store?.description ?? null, table, shapeOf(projection)],
   )
   const id = rows[0]?.id ?? 0
-  await transaction.query(`insert into ${s}.checkpoint (projection, first, last, position) values ($1, 0, 63, 0)`, [id])
+  // Whoever divided the one before wants the next one folded by as many, its build above all.
+  await transaction.query(
+    `insert into ${s}.checkpoint (projection, first, last, position)
+     select $1::int, r.first, r.last, 0 from ${s}.checkpoint r where r.projection = $2::int and not $3
+     union all select $1::int, 0, 63, 0 where $3 or not exists (select from ${s}.checkpoint r where r.projection = $2::int)`,
+    [id, versions.find(({ active }) => active)?.id ?? null, update === 'sync'],
+  )
   if (!store) await transaction.query(createRowTable(schema, table))
   // Versions that never came to serve make way: their successor is here.
   const replaced = versions.filter((old) => !old.active && old.builtAt === null)
@@ -153,9 +159,9 @@ function checkSame(projection: Projection, known: ProjectionVersion): void {
       `projection ${known.name}: its indexes (${Object.keys(indexes).join(', ') || 'none'}) are not those of version ${version} in the database; raise "version"`,
     )
   }
-  if ((store === undefined) !== (known.store === null)) {
+  if ((store?.description ?? null) !== known.store) {
     throw new DefinitionError(
-      `projection ${known.name}: version ${version} is in ${known.store ?? 'the write database'}; raise "version" to move it`,
+      `projection ${known.name}: version ${version} is in ${known.store ?? 'the write database'}, not in ${store?.description ?? 'the write database'}; raise "version" to move it`,
     )
   }
 }

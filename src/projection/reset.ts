@@ -3,7 +3,7 @@ import type { OwnProjection } from './own-projection.ts'
 import type { ProjectionRuntime } from './registry.ts'
 
 /** Forgets the rows of a version, so that it is folded from the beginning; nobody is served from it until it is complete. */
-export async function reset(runtime: ProjectionRuntime, { version, store, model }: OwnProjection): Promise<void> {
+export async function reset(runtime: ProjectionRuntime, { version, store, model, skipped }: OwnProjection): Promise<void> {
   const { database, schema } = runtime
   const s = quote(schema)
   await database.transaction(async (transaction) => {
@@ -17,6 +17,7 @@ export async function reset(runtime: ProjectionRuntime, { version, store, model 
     await transaction.query(`delete from ${s}.skipped_event where projection = $1`, [version.id])
     if (version.store === null) await transaction.query(`delete from ${s}.${quote(version.table)}`)
   })
+  skipped.clear()
   if (version.store !== null) await store.drop(model)
   await database.query(
     `update ${s}.projection set state = 'building', built_at = null, build_started_at = null, error = null, error_code = null where id = $1`,

@@ -174,7 +174,8 @@ export class SyncCompanion implements AppendCompanion {
         for (const need of stood) needs.add(need)
         made.push(companionRow(own, key, entry, was, last))
         pending.push({ projection: own.version.id, key, entry: withVersion(own.folding, entry, last.event), event: last.number })
-        changes.push(() => chains[p]?.set(key, { entry, was: null, needs: new Set([...stood, request]) }))
+        // With all that this request stands on, whatever key it is for: if one of those is refused, so is this one.
+        changes.push(() => chains[p]?.set(key, { entry, was: null, needs: new Set([...needs, request]) }))
       }
     }
     for (const change of changes) change()

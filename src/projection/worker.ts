@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { quote } from '../database/identifier.ts'
-import { LogMismatchError, UnknownEventError } from '../errors.ts'
+import { LogMismatchError, NotReadyError, UnknownEventError } from '../errors.ts'
 import { unseenMs } from '../internal/unseen.ts'
 import { Wake } from '../internal/wake.ts'
-import type { Store, StoredModel } from '../read-model/store.ts'
+import { partitionCount, type Store, type StoredModel } from '../read-model/store.ts'
 import { finishBuild } from './build.ts'
 import { Feed } from './feed.ts'
 import { messageOf } from './fold.ts'
-import { openRequests, readSkipped } from './key-request.ts'
-import { type LeasedRange, readRanges, sayAlive, sayDefined, sayGone, takeRange } from './lease.ts'
+import { Holdings } from './holdings.ts'
+import { openRequests, refreshSkipped } from './key-request.ts'
+import { type OwnedRange, readFolders, sayAlive, sayDefined, sayGone } from './lease.ts'
 import { type OwnProjection, ownProjection } from './own-projection.ts'
 import type { Projection } from './projection-definition.ts'
 import { RangeRunner } from './range-runner.ts'
@@ -23,7 +24,7 @@ import {
   stopProjection,
   storedModel,
 } from './registry.ts'
-import { retireProjections } from './retire.ts'
+import { Retirement } from './retire.ts'
 import { SyncCompanion } from './sync-companion.ts'
 
 export interface ProjectionWorkerOptions {
@@ -44,6 +45,10 @@ interface Place {
 }
 
 const tendMs = 1000
+/** A process that could not look after its projections for so long is not counted among those that could take more. */
+const troubledMs = 10_000
+/** How long those who wait for projections that nobody folds hope for somebody. */
+const lonelyMs = 30_000
 
 /**
  * Keeps the projections of this process folded: registers their versions, takes its share of the ranges that nobody works on, folds them, finishes
@@ -61,10 +66,11 @@ export class ProjectionWorker {
   readonly #feed: Feed
   readonly #stop = new AbortController()
   readonly #work = new Wake()
-  readonly #running = new Map<string, RangeRunner>()
+  readonly #holdings: Holdings
+  readonly #retirement: Retirement
   readonly #ids = new Map<number, Projection>()
   readonly #skipped = new Map<number, Set<string>>()
-  /** Versions that stopped in this process, for what its code does not know: another may know it. */
+  /** Versions that stopped in this process, for an event that its code does not know. Another may know it; this one does not take them again. */
   readonly #refused = new Set<number>()
   readonly #finishing = new Map<number, Promise<void>>()
   #versions: readonly ProjectionVersion[] = []
@@ -74,14 +80,19 @@ export class ProjectionWorker {
   #head = 0
   #seenAt = Number.POSITIVE_INFINITY
   #tendedAt = Number.NEGATIVE_INFINITY
+  #wellAt = Number.NEGATIVE_INFINITY
+  /** Versions with ranges that nobody has, as last seen. */
+  #free: ReadonlySet<number> = new Set()
   #tending: Promise<void> | undefined
-  #loop: Promise<void> | undefined
+  #loops: readonly Promise<void>[] = []
 
   constructor(runtime: ProjectionRuntime, options: ProjectionWorkerOptions) {
     this.#runtime = runtime
     this.#options = options
     this.progress = options.progress ?? new Wake()
     this.companion = new SyncCompanion(runtime, { onLeft: () => this.#wakeSync() })
+    this.#holdings = new Holdings(runtime, { id: this.id, begin: (range, own) => this.#runner(range, own) })
+    this.#retirement = new Retirement(runtime, options.projections, options.rollbackWindowMs)
     this.#feed = new Feed({
       eventLog: runtime.eventLog,
       clock: runtime.clock,
@@ -107,7 +118,7 @@ export class ProjectionWorker {
 
   /** Up to where a version is, the lowest of its ranges, as last seen. */
   position(id: number): number {
-    const running = [...this.#running.values()].filter(({ range }) => range.projection === id)
+    const running = this.#holdings.of(id)
     const own = running.length === 1 && isWhole(running[0]) ? (running[0]?.projector?.position ?? 0) : 0
     // One that is past the head as last seen may remember a log that is not there any more.
     return Math.max(own <= this.#head ? own : 0, this.#places.get(id)?.position ?? 0)
@@ -125,7 +136,9 @@ export class ProjectionWorker {
 
   /** What keeps a version from getting on in this process, or undefined. It is tried again. */
   trouble(id: number): string | undefined {
-    return [...this.#running.values()].find(({ range, trouble }) => range.projection === id && trouble)?.trouble
+    if (this.#refused.has(id) && this.#free.has(id))
+      return 'this process does not know an event in it; one with the code for that has to fold it'
+    return this.#holdings.of(id).find(({ trouble }) => trouble)?.trouble
   }
 
   /** Where the rows of a version are; undefined where only a process with another definition knows the store. */
@@ -149,10 +162,13 @@ export class ProjectionWorker {
       if (id !== undefined) this.#ids.set(id, projection)
     }
     await this.refresh()
+    this.#wellAt = this.#runtime.clock.now()
     // What fails now is tried again in a moment.
     if (this.#folds)
-      await this.tend().catch((error: unknown) => this.#runtime.log('warn', `cannot look after projections yet: ${messageOf(error)}`))
-    this.#loop = this.#run()
+      await this.#beat()
+        .then(() => this.tend())
+        .catch((error: unknown) => this.#runtime.log('warn', `cannot look after projections yet: ${messageOf(error)}`))
+    this.#loops = [this.#run(), ...(this.#folds ? [this.#keepAlive()] : [])]
   }
 
   /** There are new events, or something else to do. */
@@ -165,44 +181,65 @@ export class ProjectionWorker {
   async stop(): Promise<void> {
     this.#stop.abort()
     this.#work.ring()
-    await this.#loop
+    await Promise.all(this.#loops)
     await this.#tending?.catch(() => undefined)
-    await Promise.all([...this.#running.values()].map((runner) => runner.end()))
+    // What it gives back is not to be kept for it.
+    await sayGone(this.#runtime.database, this.#runtime.schema, this.id).catch(() => undefined)
+    await this.#holdings.end()
     await this.#feed.stop()
     await Promise.all(this.#finishing.values())
-    await sayGone(this.#runtime.database, this.#runtime.schema, this.id).catch(() => undefined)
+    await this.#retirement.ended()
   }
 
   /** Reads again which versions there are. */
   async refresh(): Promise<void> {
     const { database, schema } = this.#runtime
     this.#versions = await readProjections(database, schema)
+    for (const { id } of this.#versions) if (this.#ids.has(id) && !this.#skipped.has(id)) this.#skipped.set(id, new Set())
+    await refreshSkipped(database, schema, this.#skipped)
     const own: OwnProjection[] = []
     for (const version of this.#versions) {
       const projection = this.#ids.get(version.id)
       if (!projection) continue
-      const skipped = this.#skipped.get(version.id) ?? (await readSkipped(database, schema, version.id))
-      this.#skipped.set(version.id, skipped)
-      own.push(ownProjection(this.#runtime, projection, version, skipped))
+      own.push(ownProjection(this.#runtime, projection, version, this.#skipped.get(version.id) ?? new Set()))
     }
     this.#own = own
     this.companion.keep(own.filter((one) => one.folding.sync && isRunnable(one.version)))
   }
 
-  /** Works until every version that can be folded holds every event that is in the log now, and every build is finished. */
+  /**
+   * Works until every version that can be folded holds every event that is in the log now, and every build is finished; or waits until others have.
+   * @throws {NotReadyError} `stopped` when for half a minute there was nobody, here or elsewhere, who could
+   */
   async settle(): Promise<void> {
-    const { position: head } = await this.#runtime.eventLog.head()
+    const { clock, eventLog } = this.#runtime
+    const { position: head } = await eventLog.head()
+    let foldedAt = clock.now()
     while (!this.#stop.signal.aborted) {
       await this.tend()
       this.wake()
-      for (const { projector } of this.#running.values()) projector?.wake()
+      for (const { projector } of this.#holdings.running) projector?.wake()
       await this.#look()
       const behind = this.#own.filter(
         ({ version }) => isRunnable(version) && (version.state === 'building' || this.position(version.id) < head),
       )
-      if (behind.length === 0) return
-      await this.progress.wait(this.#runtime.clock, 20)
+      const [first] = behind
+      if (!first) return
+      if (clock.now() - foldedAt > tendMs && (await this.#isFolded(behind))) foldedAt = clock.now()
+      if (clock.now() - foldedAt > lonelyMs)
+        throw new NotReadyError(
+          'stopped',
+          first.version.name,
+          'no process folds it; start one with the role projections that knows its events',
+        )
+      await this.progress.wait(clock, 20)
     }
+  }
+
+  /** Whether there is a process for each of these versions. */
+  async #isFolded(own: readonly OwnProjection[]): Promise<boolean> {
+    const folders = await readFolders(this.#runtime.database, this.#runtime.schema)
+    return own.every(({ version }) => folders.some(({ runs }) => runs.has(version.id)))
   }
 
   /** Looks after leases, requests, builds and what is over, now. */
@@ -224,6 +261,7 @@ export class ProjectionWorker {
       try {
         await this.#look()
         if (clock.now() - this.#tendedAt >= tendMs) await this.tend()
+        else await this.#takeUp()
       } catch (error) {
         pause = Math.max(pause, 1000)
         if (!this.#stop.signal.aborted) log('warn', `cannot look after projections: ${messageOf(error)}`, { tryAgainMs: pause })
@@ -232,16 +270,54 @@ export class ProjectionWorker {
     }
   }
 
-  /** Where everybody is: for lag, and for sync projections that were left behind. */
+  /** What others gave back, or left behind, is not to wait until this process looks after everything. */
+  async #takeUp(): Promise<void> {
+    const runnable = this.#runnable()
+    const isWanted = this.#folds && !this.#stop.signal.aborted && [...this.#free].some((id) => runnable.has(id))
+    if (isWanted) await this.#holdings.share(runnable, this.#runs())
+  }
+
+  /** Keeps what it has on a timer of its own: whatever else takes long must not cost it its leases. */
+  async #keepAlive(): Promise<void> {
+    const { clock, log } = this.#runtime
+    for (;;) {
+      await clock.sleep(tendMs, this.#stop.signal)
+      if (this.#stop.signal.aborted) return
+      await this.#beat().catch((error: unknown) => log('warn', `cannot keep projections: ${messageOf(error)}`))
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { database, schema, clock } = this.#runtime
+    await this.#holdings.prolong()
+    if (clock.now() - this.#wellAt < troubledMs) await sayAlive(database, schema, { id: this.id, runs: this.#runs() })
+  }
+
+  /** What this process has the code for, whether it is to be folded now or not. */
+  #runs(): ReadonlySet<number> {
+    const { stuck } = this.#holdings
+    return new Set(this.#own.map(({ version }) => version.id).filter((id) => !this.#refused.has(id) && !stuck.has(id)))
+  }
+
+  /** What this process may fold now. */
+  #runnable(): ReadonlyMap<number, OwnProjection> {
+    const own = this.#own.filter(({ version }) => isRunnable(version) && !this.#refused.has(version.id))
+    return new Map(own.map((one) => [one.version.id, one]))
+  }
+
+  /** Where everybody is: for lag, for sync projections that were left behind, and for ranges that are free. */
   async #look(): Promise<void> {
     const { database, schema } = this.#runtime
     const s = quote(schema)
-    const before = [...this.#running.values()].flatMap(({ projector }) => (projector ? [{ projector, position: projector.position }] : []))
-    const { rows } = await database.query<{ id: number; position: number; head: number; lag_ms: number | null }>(
+    await this.#holdings.report()
+    const before = this.#holdings.running.flatMap(({ projector }) => (projector ? [{ projector, position: projector.position }] : []))
+    const { rows } = await database.query<{ id: number; position: number; head: number; lag_ms: number | null; free: boolean }>(
       `with h as materialized (select coalesce((select e.position from ${s}.event e order by e.position desc limit 1), 0) as head)
-       select p.id, p.position, h.head,
+       select p.id, p.position, p.free, h.head,
          (select extract(epoch from clock_timestamp() - e.time) * 1000 from ${s}.event e where e.position = p.position + 1)::float8 as lag_ms
-       from h left join (select c.projection as id, min(c.position) as position from ${s}.checkpoint c group by 1) p on true`,
+       from h left join (
+         select c.projection as id, min(c.position) as position, bool_or(c.owner is null or c.lease_until < clock_timestamp()) as free
+         from ${s}.checkpoint c group by 1) p on true`,
       [],
       { prepare: true },
     )
@@ -261,6 +337,7 @@ export class ProjectionWorker {
       this.companion.seen(version.id, gap)
       if (gap > 0) this.#wakeSync()
     }
+    this.#free = new Set(rows.filter(({ free }) => free).map(({ id }) => id))
     this.progress.ring()
   }
 
@@ -268,7 +345,6 @@ export class ProjectionWorker {
     const { database, schema, clock } = this.#runtime
     this.#tendedAt = clock.now()
     await this.refresh()
-    const alive = this.#folds ? await sayAlive(database, schema, this.id) : 1
     await sayDefined(
       database,
       schema,
@@ -276,43 +352,16 @@ export class ProjectionWorker {
     )
     if (!this.#folds || this.#stop.signal.aborted) return
     await this.#tryAgain()
-    const runnable = new Map(this.#own.filter(({ version }) => isRunnable(version)).map((own) => [own.version.id, own]))
-    const ranges = await readRanges(database, schema, [...runnable.keys()])
-    await this.#keep(runnable)
-    await this.#take(ranges, runnable, alive)
+    const runnable = this.#runnable()
+    this.#holdings.keep(runnable)
+    await this.#holdings.share(runnable, this.#runs())
     await this.#hand()
-    for (const runner of this.#running.values()) this.#finish(runner)
-    await retireProjections(this.#runtime, this.#own, this.#options.rollbackWindowMs)
+    for (const runner of this.#holdings.running) this.#finish(runner)
+    await this.#retirement.look()
+    this.#wellAt = clock.now()
   }
 
-  /** Prolongs what it has; ends what it lost, or what may not run any more. */
-  async #keep(runnable: ReadonlyMap<number, OwnProjection>): Promise<void> {
-    for (const [id, runner] of this.#running) {
-      // Another process may have it by now, or the ranges were drawn anew.
-      if (!runner.ended && runnable.has(runner.range.projection) && (await runner.prolong())) continue
-      await runner.end()
-      this.#running.delete(id)
-    }
-  }
-
-  /** Takes ranges that nobody has, up to its share; gives one back when others have less. */
-  async #take(ranges: readonly LeasedRange[], runnable: ReadonlyMap<number, OwnProjection>, alive: number): Promise<void> {
-    const { database, schema } = this.#runtime
-    const share = Math.ceil(ranges.length / alive)
-    for (const range of ranges) {
-      const own = runnable.get(range.projection)
-      const id = idOf(range)
-      if (!own || this.#running.has(id) || !(range.free || range.owner === this.id)) continue
-      if (this.#running.size >= share && !range.abandoned) continue
-      if (await takeRange(database, schema, range, this.id)) this.#running.set(id, this.#runner(range, own))
-    }
-    const surplus = [...this.#running.values()].find(({ range }) => this.#stateOf(range.projection) !== 'building')
-    if (this.#running.size <= share || !surplus) return
-    await surplus.end()
-    this.#running.delete(idOf(surplus.range))
-  }
-
-  #runner(range: LeasedRange, own: OwnProjection): RangeRunner {
+  #runner(range: OwnedRange, own: OwnProjection): RangeRunner {
     return new RangeRunner({
       runtime: this.#runtime,
       range,
@@ -331,8 +380,8 @@ export class ProjectionWorker {
 
   /** What the code of this process does not know another may know: it may take the version up. */
   async #stopped(own: OwnProjection, error: Error): Promise<void> {
-    this.#refused.add(own.version.id)
     const code = error instanceof UnknownEventError ? 'unknown_event' : error instanceof LogMismatchError ? 'log_mismatch' : 'handler'
+    if (code === 'unknown_event') this.#refused.add(own.version.id)
     await stopProjection(this.#runtime, own.version, code, error.message)
     await this.refresh()
   }
@@ -356,9 +405,9 @@ export class ProjectionWorker {
   /** Gives the projectors what was asked for keys. */
   async #hand(): Promise<void> {
     const { database, schema } = this.#runtime
-    const ids = [...new Set([...this.#running.values()].map(({ range }) => range.projection))]
+    const ids = [...new Set(this.#holdings.running.map(({ range }) => range.projection))]
     const requests = await openRequests(database, schema, ids)
-    for (const { range, projector } of this.#running.values()) {
+    for (const { range, projector } of this.#holdings.running) {
       const own = requests.filter(({ projection }) => projection === range.projection)
       if (own.length > 0) projector?.request(own)
     }
@@ -384,14 +433,10 @@ export class ProjectionWorker {
   }
 
   #wakeSync(): void {
-    for (const { own, projector } of this.#running.values()) if (own.folding.sync) projector?.wake()
+    for (const { own, projector } of this.#holdings.running) if (own.folding.sync) projector?.wake()
   }
 }
 
-function idOf({ projection, first }: LeasedRange): string {
-  return `${projection}:${first}`
-}
-
 function isWhole(runner: RangeRunner | undefined): boolean {
-  return runner?.range.first === 0 && runner.range.last === 63
+  return runner?.range.first === 0 && runner.range.last === partitionCount - 1
 }

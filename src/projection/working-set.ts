@@ -1,3 +1,4 @@
+import { Breather } from '../internal/breather.ts'
 import type { Event } from '../message/event.ts'
 import {
   type Batch,
@@ -81,16 +82,18 @@ export class WorkingSet {
 
   /**
    * Folds events that follow those it has. When one of them must stop the read model, those before it are folded, and the error is given back:
-   * what is right is to be kept. `settled` waits until the batch that is on its way is written.
+   * what is right is to be kept. Everything else of the process has its turns meanwhile, however slow the handlers are. `settled` waits until the batch that is on its way is written.
    */
   async fold(events: readonly Event[], store: Store, settled: () => Promise<unknown>): Promise<Error | undefined> {
-    const { routed, last, stop } = this.#route(events)
+    const breather = new Breather()
+    const { routed, last, stop } = await this.#route(events, breather)
     // Whether a store remembers a row that was deleted is its own affair; a change must say what it finds there.
     if (this.#deleting > 0 && this.#meetsDeleted(routed)) await settled()
     const slots = await this.#slotsOf(routed, store)
     const own = { folding: this.#folding, skipped: this.#skipped }
     let next = 0
     for (const one of routed) {
+      if (breather.isDue()) await breather.take()
       try {
         for (let i = 0; i < one.keys.length; i++) this.#foldInto(slots[next++] as Slot, one, own)
       } catch (error) {
@@ -162,10 +165,14 @@ export class WorkingSet {
   }
 
   /** The events that handlers want, up to the first that must stop the read model. */
-  #route(events: readonly Event[]): { routed: readonly Routed[]; last: Event | undefined; stop: Error | undefined } {
+  async #route(
+    events: readonly Event[],
+    breather: Breather,
+  ): Promise<{ routed: readonly Routed[]; last: Event | undefined; stop: Error | undefined }> {
     const routed: Routed[] = []
     let last: Event | undefined
     for (const event of events) {
+      if (breather.isDue()) await breather.take()
       try {
         const found = route(this.#folding, event)
         const own = !found || this.#isWhole ? found : { ...found, keys: found.keys.filter((key) => this.#owns(key)) }

@@ -1,3 +1,4 @@
+import { leaseSeconds } from '../database/lease-seconds.ts'
 import type { Event } from '../message/event.ts'
 import type { Handled } from './react.ts'
 import { type ReactionRuntime, reactionTables } from './reaction-runtime.ts'
@@ -8,8 +9,6 @@ export interface ReactionCheckpoint {
   readonly position: number
   readonly eventId: string | null
 }
-
-const leaseMs = 3000
 
 /** Makes the checkpoints of reactions that were never seen before, at the head of the log: the past is not theirs. */
 export async function register(runtime: ReactionRuntime, names: readonly string[]): Promise<void> {
@@ -38,10 +37,10 @@ export interface Held {
 export async function hold(runtime: ReactionRuntime, owner: string, names: readonly string[]): Promise<readonly Held[]> {
   const { reaction } = reactionTables(runtime)
   const { rows } = await runtime.database.query<Held>(
-    `update ${reaction} set owner = $1::uuid, lease_until = clock_timestamp() + $3::float8 * interval '1 millisecond'
+    `update ${reaction} set owner = $1::uuid, lease_until = clock_timestamp() + make_interval(secs => ${leaseSeconds})
      where name = any ($2::text[]) and (owner = $1::uuid or owner is null or lease_until < clock_timestamp())
      returning name, position, event_id as "eventId", ${dueColumn(runtime)}`,
-    [owner, names, leaseMs],
+    [owner, names],
     { prepare: true },
   )
   return rows
@@ -57,6 +56,17 @@ export async function look(runtime: ReactionRuntime, owner: string, names: reado
     { prepare: true },
   )
   return rows
+}
+
+/** Those that another process works on. */
+export async function heldByOthers(runtime: ReactionRuntime, owner: string, names: readonly string[]): Promise<ReadonlySet<string>> {
+  const { rows } = await runtime.database.query<{ name: string }>(
+    `select name from ${reactionTables(runtime).reaction}
+     where name = any ($2::text[]) and owner <> $1::uuid and lease_until > clock_timestamp()`,
+    [owner, names],
+    { prepare: true },
+  )
+  return new Set(rows.map(({ name }) => name))
 }
 
 function dueColumn(runtime: ReactionRuntime): string {

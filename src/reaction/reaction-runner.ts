@@ -1,3 +1,4 @@
+import { leaseSeconds } from '../database/lease-seconds.ts'
 import { isHeadwaterError, LogMismatchError, Rejection } from '../errors.ts'
 import { pauseBefore } from '../internal/retry.ts'
 import type { Event } from '../message/event.ts'
@@ -9,8 +10,14 @@ import { dueTasks, recordOutcomes, type Task, type TaskOutcome } from './task.ts
 
 const batchSize = 500
 const tasksAtOnce = 256
+/** What this process does not know another may: one of a newer release made the task. */
+const unknown = new Set(['invalid_input', 'unknown_command'])
 /** Trying again cannot help: the command, or what it is given, has to change. */
-const hopeless = new Set(['invalid_input', 'unknown_command', 'idempotency_key_reused'])
+const hopeless = new Set([...unknown, 'idempotency_key_reused'])
+/** How long nobody must want a reaction that was left to others before it is taken up again: all have looked by then. */
+const vainMs = leaseSeconds * 1000 + 1000
+/** How long it then holds that there are no others. */
+const aloneMs = 60_000
 /** Says nothing about the command: these tries do not count. */
 const outages = new Set(['database_unavailable', 'outcome_unknown'])
 
@@ -29,6 +36,11 @@ export class ReactionRunner {
   #head = 0
   #readTo = -1
   #due = false
+  /** Since when it is left to others and none of them has it. */
+  #leftAt: number | undefined
+  #aloneUntil = 0
+  /** Tasks of events after this one are of this process's own making. */
+  #takenAt = 0
   /** Why a person is needed. */
   #stopped: Error | undefined
   /** Keys under way, and those whose outcomes are not written yet. */
@@ -65,8 +77,23 @@ export class ReactionRunner {
     return this.#stopped
   }
 
+  /** Whether it is left to others, who may know what this process does not. */
+  get isLeft(): boolean {
+    return this.#leftAt !== undefined
+  }
+
+  /** What came of leaving it: another process has it, or nobody wants it, and it is taken up again. */
+  seeLeft(isHeld: boolean): void {
+    const now = this.#runtime.clock.now()
+    if (isHeld) this.#leftAt = now
+    if (now - (this.#leftAt ?? now) < vainMs) return
+    this.#leftAt = undefined
+    this.#aloneUntil = now + aloneMs
+  }
+
   resume(): void {
     this.#stopped = undefined
+    this.#leftAt = undefined
     this.lose()
   }
 
@@ -143,6 +170,7 @@ export class ReactionRunner {
       }
     }
     this.#checkpoint = checkpoint
+    this.#takenAt = position
     this.#due = true
   }
 
@@ -222,7 +250,7 @@ export class ReactionRunner {
     }
   }
 
-  async #failed({ id, command, attempts }: Task, error: unknown): Promise<TaskOutcome | undefined> {
+  async #failed({ id, command, attempts, position }: Task, error: unknown): Promise<TaskOutcome | undefined> {
     const { log, clock } = this.#runtime
     const said = describe(error)
     const code = isHeadwaterError(error) ? error.code : ''
@@ -233,6 +261,10 @@ export class ReactionRunner {
       await clock.sleep(pauseBefore(1, { baseMs: 500, maxMs: 500 }), this.#stop)
       return undefined
     }
+    if (unknown.has(code) && position <= this.#takenAt && clock.now() >= this.#aloneUntil) {
+      await this.#leave(id, `${command}: ${said}`)
+      return undefined
+    }
     const tries = attempts + 1
     if (hopeless.has(code) || tries >= this.#options.attempts) {
       log('error', `reaction ${this.name}: parked ${command} after ${tries === 1 ? 'one try' : `${tries} tries`}: ${said}`, { task: id })
@@ -241,6 +273,17 @@ export class ReactionRunner {
     const pauseMs = pauseBefore(tries, { baseMs: this.#options.retryMs, maxMs: 60_000 })
     log('warn', `reaction ${this.name}: ${command}: ${said}`, { task: id, tryAgainMs: pauseMs })
     return { id, kind: 'failed', error: said, pauseMs }
+  }
+
+  /** A release that does not know a command, or what it takes, works beside one that does: that one is to have the reaction. */
+  async #leave(task: string, said: string): Promise<void> {
+    const { log, clock } = this.#runtime
+    if (!this.#isHeld()) return
+    this.#leftAt = clock.now()
+    this.lose()
+    log('warn', `reaction ${this.name}: ${said}; it is left to other processes, if there are any`, { task })
+    // Otherwise it runs out.
+    await release(this.#runtime, this.#owner, [this.name], null).catch(() => {})
   }
 
   /** Writes the outcomes so far. A key is free again only when its outcomes are written: its tasks would be found again until then. */

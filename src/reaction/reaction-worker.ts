@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
+import { leaseSeconds } from '../database/lease-seconds.ts'
 import { DefinitionError, UsageError } from '../errors.ts'
 import { Wake } from '../internal/wake.ts'
-import { hold, look, register, release } from './checkpoint.ts'
+import { heldByOthers, hold, look, register, release } from './checkpoint.ts'
 import { acceptHead, retryParked, skipParked } from './parked.ts'
 import { describe } from './react.ts'
 import type { Reaction } from './reaction.ts'
@@ -26,7 +27,6 @@ export interface ReactionStatus {
 
 const renewMs = 1000
 const restMs = 4
-const leaseMs = 3000
 
 /**
  * Runs the reactions of this process. Any number of processes may: each reaction is worked on by one at a time, and should two think that they
@@ -168,17 +168,29 @@ export class ReactionWorker {
   async #look(): Promise<void> {
     const { clock, eventLog } = this.#runtime
     const now = clock.now()
-    const names = [...this.#runners.values()].filter(({ stopped }) => !stopped).map(({ name }) => name)
-    if (names.length === 0) return
     const renew = now - this.#renewedAt >= renewMs
+    if (renew) await this.#lookAtLeft()
+    const names = [...this.#runners.values()].filter(({ stopped, isLeft }) => !stopped && !isLeft).map(({ name }) => name)
+    if (names.length === 0) return
     const held = renew ? await hold(this.#runtime, this.#owner, names) : await look(this.#runtime, this.#owner, names)
     if (renew) this.#renewedAt = now
     const head = (await eventLog.head()).position
     for (const name of names) {
       const found = held.find((one) => one.name === name)
-      if (found) this.#runners.get(name)?.see(found, head, renew ? now + leaseMs : undefined)
+      if (found) this.#runners.get(name)?.see(found, head, renew ? now + leaseSeconds * 1000 : undefined)
       else this.#runners.get(name)?.lose()
     }
+  }
+
+  async #lookAtLeft(): Promise<void> {
+    const left = [...this.#runners.values()].filter(({ isLeft }) => isLeft)
+    if (left.length === 0) return
+    const held = await heldByOthers(
+      this.#runtime,
+      this.#owner,
+      left.map(({ name }) => name),
+    )
+    for (const runner of left) runner.seeLeft(held.has(runner.name))
   }
 
   /**

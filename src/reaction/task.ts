@@ -11,6 +11,8 @@ export interface Task {
   readonly input: unknown
   readonly correlationId: string
   readonly attempts: number
+  /** Of the event that asked for it. */
+  readonly position: number
 }
 
 /** What became of a task that was tried. */
@@ -66,7 +68,7 @@ export async function dueTasks(
 ): Promise<readonly Task[]> {
   const { task } = reactionTables(runtime)
   const { rows } = await runtime.database.query<Task>(
-    `select t.id, t.event_id as "eventId", t.key, t.command, t.input, t.correlation_id as "correlationId", t.attempts
+    `select t.id, t.event_id as "eventId", t.key, t.command, t.input, t.correlation_id as "correlationId", t.attempts, t.position
      from ${task} t
      where t.reaction = $1 and t.state = 'waiting' and t.due_at <= clock_timestamp() and t.key <> all ($2::text[])
        and not exists (

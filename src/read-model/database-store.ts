@@ -1,9 +1,10 @@
 import type { SqlClient } from '../database/database.ts'
 import { quote, type Table, tableOf } from '../database/identifier.ts'
-import { lockClass } from '../database/migrate.ts'
 import { type Sql, sqlOn } from '../database/sql.ts'
 import { DatabaseError, UsageError } from '../errors.ts'
-import { ownTables, type StoreStatements, storeStatements } from './database-store-sql.ts'
+import { type StorePlace, type StoreStatements, storeStatements } from './database-store-sql.ts'
+import { lockTables, OwnTables } from './own-tables.ts'
+import { isRefusal, refusedAmong, rowValues, tooLongForIndex, withoutRefused } from './refused-rows.ts'
 import { createRowIndexes, createRowTable } from './row-table.ts'
 import type {
   Batch,
@@ -18,6 +19,7 @@ import type {
   StoredRow,
   StoreSize,
 } from './store.ts'
+import { isDatabase, together } from './together.ts'
 
 /** Which database it is. */
 export interface DatabaseStoreOptions {
@@ -26,6 +28,8 @@ export interface DatabaseStoreOptions {
    * store keeps the same tables for itself and makes them when it is first used.
    */
   readonly home: boolean
+  /** In the write database: a version that is not built counts as not there, as a query wants it that was told before that it is. Default false. */
+  readonly built?: boolean
   /** For log lines: no password. */
   readonly description?: string
 }
@@ -42,6 +46,8 @@ export interface DatabaseNative {
 export interface SqlStore extends Store {
   nativeOf(model: StoredModel): Promise<DatabaseNative>
 }
+
+type Outcome = 'applied' | 'parked' | 'lost'
 
 type HeadRow = readonly [position: number | null, eventId: string | null, parked: number | null]
 
@@ -63,15 +69,17 @@ class DatabaseStore implements SqlStore {
   readonly native: SqlClient
   readonly #client: SqlClient
   readonly #schema: string
-  readonly #home: boolean
-  #tables: Promise<unknown> | undefined
+  readonly #place: StorePlace
+  /** Undefined in the write database, where migrations make them. */
+  readonly #tables: OwnTables | undefined
 
   constructor(client: SqlClient, schema: string, options: DatabaseStoreOptions) {
     this.#client = client
     this.native = client
     this.#schema = schema
-    this.#home = options.home
+    this.#place = { home: options.home, built: options.built ?? false }
     this.description = options.description ?? `schema ${schema}`
+    if (!options.home) this.#tables = new OwnTables(client, schema, this.description)
   }
 
   async load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>> {
@@ -98,16 +106,12 @@ class DatabaseStore implements SqlStore {
     }))
   }
 
-  async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'lost'> {
-    if (batch.from && batch.to.position < batch.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
-    await this.#ensure()
-    if (batch.from === null && !(await this.#begin(model, batch.partitions))) return 'lost'
-    if (await this.#move(model, batch)) return 'applied'
-    // Where the ranges are leases too, only `divide` draws them anew.
-    if (this.#home) return 'lost'
-    // The partitions may have been divided otherwise than this owner divides them; to divide them again changes no partition's checkpoint.
-    if (!(await this.#divide(model, batch.partitions))) return 'lost'
-    return (await this.#move(model, batch)) ? 'applied' : 'lost'
+  async apply(model: StoredModel, given: Batch): Promise<Outcome> {
+    if (given.from && given.to.position < given.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
+    await this.#tables?.ensure()
+    const batch = withoutRefused(given, tooLongForIndex(model, given.rows))
+    const outcome = await this.#tried(model, batch)
+    return outcome === 'applied' && batch !== given ? 'parked' : outcome
   }
 
   async nativeOf(model: StoredModel): Promise<DatabaseNative> {
@@ -116,24 +120,26 @@ class DatabaseStore implements SqlStore {
   }
 
   async drop(model: StoredModel): Promise<void> {
-    await this.#ensure()
-    const { table } = this.#statements(model)
-    await this.#client.query(`drop table if exists ${quote(this.#schema)}.${quote(table)}`)
+    const { table, own, forget } = this.#statements(model)
     const s = quote(this.#schema)
-    const own = this.#home
-      ? `(select id from ${s}.projection where name = $2 and version = $3::int and $1::text is not null)`
-      : `(select id from ${s}.stored_model where owner = $1 and name = $2 and version = $3::int)`
-    await this.#client.query(
-      `with p as (delete from ${s}.parked_key where projection = ${own}) delete from ${s}.checkpoint where projection = ${own}`,
-      [...identity(model)],
-    )
-    if (!this.#home) await this.#client.query(`delete from ${s}.stored_model where id = ${own}`, [...identity(model)])
+    const dropTable = `drop table if exists ${s}.${quote(table)}`
+    if (this.#place.home) {
+      // Apart, since an append holds checkpoints before it comes to the table. One without its table counts as none.
+      await this.#client.query(dropTable)
+      await this.#client.query(forget, identity(model))
+      return
+    }
+    await this.#tables?.ensure()
+    await together(this.#client, async (client) => {
+      await lockTables(client, this.#schema)
+      await client.query(dropTable)
+      await client.query(forget, identity(model))
+      await client.query(`delete from ${s}.stored_model where id = ${own}`, identity(model))
+    })
   }
 
   async checkpoints(model: StoredModel): Promise<readonly Range[]> {
-    return (await this.#ranges(model))
-      .reduce<readonly Range[]>(joined, [])
-      .toSorted((a, b) => a.checkpoint.position - b.checkpoint.position)
+    return (await this.#ranges(model)).reduce<readonly Range[]>(joined, [])
   }
 
   async index(model: StoredModel): Promise<void> {
@@ -157,41 +163,112 @@ class DatabaseStore implements SqlStore {
     return rows.map(([key, position, eventId, reason]) => ({ key: String(key), ...parkedOf(position, eventId, reason) }))
   }
 
-  /** The first checkpoint of a range: made if there is none, which takes turns with whoever makes one for an overlapping range. */
-  async #begin(model: StoredModel, { first, last }: Partitions): Promise<boolean> {
-    const s = quote(this.#schema)
-    if (!this.#home) {
-      // "if not exists" is no help where two do it at once.
-      await this.#locked(createRowTable(this.#schema, this.#statements(model).table))
-      await this.#client.query(
-        `insert into ${s}.stored_model (owner, name, version) values ($1, $2, $3) on conflict do nothing`,
-        identity(model),
-        prepared,
-      )
+  /** Writes a batch; if a row of it is what keeps it from being written, the others, and that one's key is parked. */
+  async #tried(model: StoredModel, batch: Batch): Promise<Outcome> {
+    try {
+      return await this.#attempted(model, batch)
+    } catch (error) {
+      if (!isRefusal(error) || !isDatabase(this.#client)) throw error
+      return await this.#undoing((client) => this.#othersWritten(client, model, batch, error))
     }
-    const { rows } = await this.#client.query<{ begun: number }>(this.#statements(model).begin, [...identity(model), first, last], prepared)
+  }
+
+  async #attempted(model: StoredModel, batch: Batch): Promise<Outcome> {
+    if (batch.from === null) {
+      return await this.#undoing(async (client) => {
+        if (!(await this.#begun(client, model, batch.partitions))) return 'lost'
+        return await this.#moved(client, model, batch)
+      })
+    }
+    if ((await this.#moved(this.#client, model, batch).catch(lostIfUndone)) === 'applied') return 'applied'
+    // Where the ranges are leases too, only `divide` draws them anew.
+    if (this.#place.home) return 'lost'
+    // The partitions may have been divided otherwise than this owner divides them; to divide them again changes no partition's checkpoint.
+    if (!(await this.#divide(model, batch.partitions))) return 'lost'
+    return await this.#moved(this.#client, model, batch).catch(lostIfUndone)
+  }
+
+  /** In one transaction, of which nothing is left when the batch is lost after all. */
+  async #undoing(work: (client: SqlClient) => Promise<Outcome>): Promise<Outcome> {
+    try {
+      return await together(this.#client, work)
+    } catch (error) {
+      if (isMissing(error)) this.#tables?.forget()
+      return lostIfUndone(error)
+    }
+  }
+
+  /** Holds the checkpoint while it finds out which rows are refused, so that they are judged as those that are written. */
+  async #othersWritten(client: SqlClient, model: StoredModel, batch: Batch, error: DatabaseError): Promise<Outcome> {
+    const { hold, judge, trial } = this.#statements(model)
+    if (batch.from === null && !(await this.#begun(client, model, batch.partitions))) return 'lost'
+    const { rowCount } = await client.query(hold, applyValues(model, batch).slice(0, 7))
+    if (rowCount === 0) return 'lost'
+    const { rows } = await client.query<{ key: string; lost: boolean; written: boolean }>(judge, rowValues(batch.rows))
+    if (rows.some(({ lost }) => lost)) throw new Undone()
+    const written = new Set(rows.filter((row) => row.written).map(({ key }) => key))
+    const refused = await refusedAmong(
+      client,
+      trial,
+      batch.rows.filter(({ key }) => written.has(key)),
+    )
+    if (refused.length === 0) throw error
+    await this.#moved(client, model, withoutRefused(batch, refused))
+    return 'parked'
+  }
+
+  /** The first checkpoint of a range: made if there is none, which takes turns with whoever makes one for an overlapping range. */
+  async #begun(client: SqlClient, model: StoredModel, { first, last }: Partitions): Promise<boolean> {
+    if (this.#place.home) await this.#heal(client, model)
+    else await this.#open(client, model)
+    const { rows } = await client.query<{ begun: number }>(this.#statements(model).begin, [...identity(model), first, last], prepared)
     return rows[0]?.begun === 1
   }
 
-  async #move(model: StoredModel, batch: Batch): Promise<boolean> {
-    try {
-      const { rows } = await this.#client.query<{ moved: number }>(this.#statements(model).apply, applyValues(model, batch), prepared)
-      return rows[0]?.moved === 1
-    } catch (error) {
-      if (isMissing(error)) return false
-      throw error
-    }
+  /** A version that is not there, or of which only a part came back from a copy, has an empty table and no checkpoint afterwards. */
+  async #open(client: SqlClient, model: StoredModel): Promise<void> {
+    const { table, opened, forget } = this.#statements(model)
+    const s = quote(this.#schema)
+    await lockTables(client, this.#schema)
+    await client.query(
+      `insert into ${s}.stored_model (owner, name, version) values ($1, $2, $3) on conflict do nothing`,
+      identity(model),
+      prepared,
+    )
+    const { rows } = await client.query<{ opened: boolean }>(opened, identity(model))
+    if (rows[0]?.opened) return
+    await client.query(forget, identity(model))
+    await client.query(`drop table if exists ${s}.${quote(table)}`)
+    await client.query(createRowTable(this.#schema, table))
+  }
+
+  /** The table of a version is made when that is registered; if it is gone, the version is built anew from the beginning. */
+  async #heal(client: SqlClient, model: StoredModel): Promise<void> {
+    const { table, opened, heal } = this.#statements(model)
+    const { rows } = await client.query<{ opened: boolean }>(opened, identity(model))
+    if (rows[0]?.opened) return
+    await lockTables(client, this.#schema)
+    const healed = await client.query<{ healed: number }>(heal, identity(model))
+    if (healed.rows[0]?.healed === 1) await client.query(createRowTable(this.#schema, table))
+  }
+
+  /** @throws {Undone} it is lost */
+  async #moved(client: SqlClient, model: StoredModel, batch: Batch): Promise<'applied'> {
+    const { rows } = await client.query<{ moved: number }>(this.#statements(model).apply, applyValues(model, batch), prepared)
+    if (rows[0]?.moved !== 1) throw new Undone()
+    return 'applied'
   }
 
   /** Makes the range one of its own, as far as its partitions have the same checkpoint. False when it already was one. */
   async #divide(model: StoredModel, { first, last }: Partitions): Promise<boolean> {
     const { split, merge } = this.#statements(model)
-    const exact = async () => (await this.#ranges(model)).some(({ partitions }) => partitions.first === first && partitions.last === last)
-    if (await exact()) return false
+    const isExact = (ranges: readonly Range[]) => ranges.some(({ partitions }) => partitions.first === first && partitions.last === last)
+    const ranges = await this.#ranges(model)
+    if (ranges.length === 0 || isExact(ranges)) return false
     await this.#client.query(split, [...identity(model), first], prepared)
     await this.#client.query(split, [...identity(model), last + 1], prepared)
     await this.#client.query(merge, [...identity(model), first, last], prepared)
-    return await exact()
+    return isExact(await this.#ranges(model))
   }
 
   /** As they are divided. */
@@ -205,32 +282,18 @@ class DatabaseStore implements SqlStore {
 
   /** Rows of a statement as arrays; none where the version or the whole schema is not there. */
   async #read(text: string, values: readonly unknown[]): Promise<readonly (readonly unknown[])[]> {
+    await this.#tables?.check()
     try {
       return (await this.#client.query<readonly unknown[]>(text, values, arrays)).rows
     } catch (error) {
-      if (isMissing(error)) return []
-      throw error
+      if (!isMissing(error)) throw error
+      this.#tables?.forget()
+      return []
     }
-  }
-
-  /** The store's own tables, made once; processes that begin together take turns. */
-  async #ensure(): Promise<void> {
-    if (this.#home) return
-    this.#tables ??= this.#locked(ownTables(this.#schema))
-    try {
-      await this.#tables
-    } catch (error) {
-      this.#tables = undefined
-      throw error
-    }
-  }
-
-  async #locked(text: string): Promise<void> {
-    await this.#client.query(`select pg_advisory_xact_lock(${lockClass(this.#schema) + 2}, 5); ${text}`)
   }
 
   #statements(model: StoredModel): StoreStatements {
-    return statementsOf(this.#schema, this.#home, model)
+    return statementsOf(this.#schema, this.#place, model)
   }
 }
 
@@ -256,9 +319,9 @@ function joined(ranges: readonly Range[], next: Range): readonly Range[] {
 /** Kept across stores: a query makes a store of its own for its transaction. */
 const known = new Map<string, StoreStatements>()
 
-function statementsOf(schema: string, home: boolean, model: StoredModel): StoreStatements {
-  const id = JSON.stringify([schema, home, model.owner, model.name, model.version])
-  const found = known.get(id) ?? storeStatements(schema, home, model)
+function statementsOf(schema: string, place: StorePlace, model: StoredModel): StoreStatements {
+  const id = JSON.stringify([schema, place.home, place.built, model.owner, model.name, model.version])
+  const found = known.get(id) ?? storeStatements(schema, place, model)
   if (known.size > 1000) known.clear()
   known.set(id, found)
   return found
@@ -266,6 +329,15 @@ function statementsOf(schema: string, home: boolean, model: StoredModel): StoreS
 
 function identity(model: StoredModel): readonly [string, string, number] {
   return [model.owner, model.name, model.version]
+}
+
+/** The batch is lost: what its transaction did until then is to be undone. */
+class Undone extends Error {}
+
+/** Where the version is not there, nothing of a batch counts. */
+function lostIfUndone(error: unknown): 'lost' {
+  if (error instanceof Undone || isMissing(error)) return 'lost'
+  throw error
 }
 
 function isMissing(error: unknown): boolean {
@@ -285,7 +357,7 @@ function parkedOf(position: unknown, eventId: unknown, reason: unknown): Parked 
   return { position: Number(position), eventId: eventId === null ? null : String(eventId), reason: String(reason) }
 }
 
-function applyValues(model: StoredModel, { partitions, from, to, rows, park, unpark }: Batch): readonly unknown[] {
+function applyValues(model: StoredModel, { partitions, from, to, rows, park, unpark, stillParked }: Batch): readonly unknown[] {
   const parked = new Set(park.map(({ key }) => key))
   return [
     ...identity(model),
@@ -295,21 +367,12 @@ function applyValues(model: StoredModel, { partitions, from, to, rows, park, unp
     from?.eventId ?? null,
     to.position,
     to.eventId,
-    rows.map(({ key }) => key),
-    rows.map(({ row }) => row),
-    rows.map(({ was }) => was ?? null),
-    rows.map(({ position }) => position),
-    rows.map(({ version }) => version),
-    rows.map(({ index }) => arrayText(index)),
+    ...rowValues(rows),
     park.map(({ key }) => key),
     park.map(({ position }) => position),
     park.map(({ eventId }) => eventId),
     park.map(({ reason }) => reason),
     unpark.filter((key) => !parked.has(key)),
+    stillParked ?? [],
   ]
-}
-
-/** An array within an array's element: PostgreSQL has no arrays of arrays of different lengths. */
-function arrayText(items: readonly string[]): string {
-  return `{${items.map((item) => `"${item.replace(/["\\]/g, '\\$&')}"`).join(',')}}`
 }

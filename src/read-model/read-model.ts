@@ -70,6 +70,16 @@ export interface BuildProgress {
   readonly perSecond?: number
 }
 
+/** Some of the 64 partitions of a read model's keys, both ends included, and the process that works on them. */
+export interface RangeOwner {
+  readonly first: number
+  readonly last: number
+  /** The process, as `id` in its own status; null: nobody, at the moment. */
+  readonly owner: string | null
+  /** Up to where in the log they are; in another store as last told by its owner. */
+  readonly position: number
+}
+
 /** How a read model is. */
 export interface ReadModelStatus {
   readonly name: string
@@ -91,4 +101,6 @@ export interface ReadModelStatus {
   readonly error: string | undefined
   /** What would make it faster or safer: indexes to create, notes. */
   readonly advice: readonly string[]
+  /** Who works on it, of a projection: each range of its keys, of the version that `version` names, or of the one that is built first. */
+  readonly owners?: readonly RangeOwner[]
 }

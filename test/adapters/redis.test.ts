@@ -1,7 +1,8 @@
 import { memory } from 'headwater/memory'
-import { type RedisClient, redis } from 'headwater/redis'
+import { redis } from 'headwater/redis'
 import { createClient } from 'redis'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { meddlingClient } from '../support/meddling-client.ts'
 import { RedisServer } from '../support/redis-server.ts'
 import { redisMissing } from '../support/store-addresses.ts'
 import { batch, catchUp, change, contents, freshModel, someSteps } from '../support/stored-model.ts'
@@ -30,30 +31,7 @@ describe.skipIf(skip)('on a server of its own', () => {
   })
   afterAll(() => server.stop())
 
-  /** The client under test with something between it and the server. */
-  async function meddling(before: (call: number) => Promise<unknown> | unknown): Promise<RedisClient & { calls: number }> {
-    const client = createClient({ url: server.url })
-    await client.connect()
-    const meddler = {
-      calls: 0,
-      isOpen: true,
-      connect: async () => {},
-      close: () => client.close(),
-      on: () => meddler,
-      info: (section?: string) => client.info(section),
-      eval: (script: string, call: { keys: string[]; arguments: string[] }) => client.eval(script, call),
-      evalSha: async (sha: string, call: { keys: string[]; arguments: string[] }) => {
-        meddler.calls++
-        await before(meddler.calls)
-        return client.evalSha(sha, call)
-      },
-      hmGet: async (key: string, fields: string[]) => {
-        meddler.calls++
-        return client.hmGet(key, fields)
-      },
-    }
-    return meddler
-  }
+  const meddling = (before: (calls: number) => Promise<unknown> | unknown) => meddlingClient(server.url, before)
 
   test('goes on when the server has forgotten the scripts, with one call for each read', async () => {
     const client = await meddling(() => {})
@@ -94,6 +72,28 @@ describe.skipIf(skip)('on a server of its own', () => {
     await server.control.configSet('maxmemory-policy', 'noeviction')
   })
 
+  test('refuses a server that does not say which keys it drops', async () => {
+    const client = await meddling(() => {})
+    for (const said of ['# Memory\r\nused_memory:1\r\n', '', 'maxmemory_policy:\r\n']) {
+      const store = redis({ ...client, info: async () => said })
+      const wanted = { code: 'other_version', message: expect.stringMatching(/does not say which keys it drops.*noeviction/) }
+      await expect(store.load(freshModel(), [])).rejects.toMatchObject(wanted)
+    }
+    await client.close()
+  })
+
+  test('refuses a server where it may not ask which keys are dropped', async () => {
+    await server.control.sendCommand(['ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', '-info'])
+    const store = redis(server.url.replace('//', '//limited:secret@'))
+    const model = freshModel()
+    const wanted = { code: 'other_version', message: expect.stringMatching(/does not say which keys it drops.*NOPERM.*noeviction/s) }
+    await expect(store.load(model, [])).rejects.toMatchObject(wanted)
+    await expect(store.apply(model, batch(null, 1, []))).rejects.toMatchObject(wanted)
+    await server.control.sendCommand(['ACL', 'SETUSER', 'limited', '+info', '-config'])
+    expect(await store.apply(model, batch(null, 1, []))).toBe('applied')
+    await store.close()
+  })
+
   test('refuses keys that something else uses, by name, before it writes anything', async () => {
     const store = redis(server.url)
     const model = freshModel()
@@ -106,12 +106,43 @@ describe.skipIf(skip)('on a server of its own', () => {
     await store.close()
   })
 
+  test.each([
+    ['no state', { somebody: 'mine' }],
+    ['a state that does not parse', { '\0state': 'hello', '\0incarnation': 'x' }],
+    ['a state without a count', { '\0state': '1|many|', '\0incarnation': 'x' }],
+    ['a state with half a checkpoint', { '\0state': '1|0|0-63=5:=event-5;0-6', '\0incarnation': 'x' }],
+  ])('refuses a hash of somebody else, by name: with %s', async (_what, hash) => {
+    const store = redis(server.url)
+    const model = freshModel()
+    const rows = `headwater:{${model.owner}:cards:1}:rows`
+    await server.control.hSet(rows, hash)
+    const wanted = { code: 'other_version', name: 'IncompatibleStoreError', message: expect.stringContaining(`${rows} is a hash`) }
+    await expect(store.load(model, ['x'])).rejects.toMatchObject(wanted)
+    await expect(store.range(model, end)).rejects.toMatchObject(wanted)
+    await expect(store.checkpoints?.(model)).rejects.toMatchObject(wanted)
+    await expect(store.apply(model, batch(null, 1, [change(model, 'x', 0, 1, { name: 'a' })]))).rejects.toMatchObject(wanted)
+    expect(await server.control.hGetAll(rows)).toEqual(hash)
+    expect(await server.control.keys(`headwater:{${model.owner}:*`)).toEqual([rows])
+    await store.close()
+  })
+
+  test('refuses a state without an incarnation before it writes anything', async () => {
+    const store = redis(server.url)
+    const model = freshModel()
+    const rows = `headwater:{${model.owner}:cards:1}:rows`
+    await server.control.hSet(rows, '\0state', '1|0|')
+    await expect(store.apply(model, batch(null, 1, []))).rejects.toMatchObject({ code: 'other_version' })
+    expect(await server.control.hLen(rows)).toBe(1)
+    await store.close()
+  })
+
   test('refuses what a newer version of Headwater wrote', async () => {
     const store = redis(server.url)
     const model = freshModel()
     await store.apply(model, batch(null, 1, []))
     await server.control.hSet(`headwater:{${model.owner}:cards:1}:rows`, '\0state', '2|0|')
     await expect(store.load(model, [])).rejects.toMatchObject({ code: 'newer_schema' })
+    await expect(store.checkpoints?.(model)).rejects.toMatchObject({ code: 'newer_schema' })
     await expect(store.apply(model, batch(1, 2, []))).rejects.toMatchObject({ code: 'newer_schema' })
     await store.close()
   })

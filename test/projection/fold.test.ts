@@ -194,6 +194,41 @@ describe('folding', () => {
     expect((await stored(store)).rows).toEqual({ a: { sum: 403, last: [1, 1] }, b: { sum: 203, last: [3] } })
   })
 
+  test('everything else has its turns while slow handlers fold', async () => {
+    let turns = 0
+    let next = setImmediate(function turn() {
+      turns++
+      next = setImmediate(turn)
+    })
+    const seen = new Set<number>()
+    const slow = projection('slow', {
+      from: [item],
+      row: z.object({ n: z.int() }),
+      on: {
+        Added: (row) => {
+          seen.add(turns)
+          for (const end = performance.now() + 2; performance.now() < end; );
+          return { n: (row?.n ?? 0) + 1 }
+        },
+      },
+    })
+    const slowly = foldingOf(slow as never)
+    const set = new WorkingSet({
+      folding: slowly,
+      model,
+      partitions: whole,
+      skipped: new Set(),
+      checkpoint: null,
+      cacheRows: 2,
+      now: Date.now,
+    })
+    const events = Array.from({ length: 150 }, (_, i) => event(i + 1, 'Added', { to: [], n: 1 }))
+    await set.fold(events, memory(), async () => undefined)
+    clearImmediate(next)
+    expect(seen.size).toBeGreaterThan(3)
+    expect(set.take(null).rows).toMatchObject([{ key: 's', row: '{"n":150}' }])
+  })
+
   test('what is folded already is passed over', () => {
     const at3: Entry = { row: { sum: 1, last: [] }, position: 3, version: null, parked: undefined }
     expect(foldEvent(folding, at3, 'a', event(3, 'Added', { to: ['a'], n: 1 }), 3)).toBe(at3)

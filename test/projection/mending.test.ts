@@ -1,4 +1,5 @@
 import type { Database } from 'headwater'
+import { memory } from 'headwater/memory'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { projection } from '../../src/projection/projection.ts'
@@ -6,6 +7,7 @@ import { type BalancesOptions, balances as fallibleBalances } from '../support/b
 import { databases } from '../support/databases.ts'
 import { account, type Ledger, openLedger } from '../support/ledger.ts'
 import { projectionSuite } from '../support/projection-suite.ts'
+import { waitUntil } from '../support/wait.ts'
 
 /** Whether handlers fail at an amount of 13, as a bug that a new deployment mends. */
 let unlucky = true
@@ -27,7 +29,7 @@ for (const target of databases) {
     let database: Database
     let schema: string
     let ledger: Ledger
-    const { opened, started, stopped, handleOf } = projectionSuite(target, () => ledger)
+    const { opened, started, stopped, statusOf, handleOf } = projectionSuite(target, () => ledger)
 
     beforeEach(() => {
       ;({ database, schema, ledger } = opened())
@@ -75,6 +77,45 @@ for (const target of databases) {
       await ledger.append('a', ['Deposited', { amount: 2 }])
       await again.settle()
       expect((await handleOf(again).verify()).differences).toEqual([])
+    })
+
+    test('what was skipped in one process is skipped in every other, until the log is accepted anew', async () => {
+      const first = await started(balances())
+      const second = await started(balances())
+      await ledger.append('a', ['Opened', { owner: 'ann' }], ['Deposited', { amount: 13 }], ['Deposited', { amount: 1 }])
+      await first.settle()
+      await second.settle()
+      await handleOf(second).skip('a', 'entered twice')
+      for (const worker of [first, second]) expect((await handleOf(worker).verify()).differences).toEqual([])
+      await stopped(first)
+      // The rows are gone: who folds them again leaves out what another process was told to.
+      await database.query(`delete from "${schema}".balances_v1`)
+      expect((await handleOf(second).repair()).differences).toHaveLength(1)
+      expect(await ledger.rows('balances')).toMatchObject({ a: { balance: 1 } })
+      await handleOf(second).accept()
+      await second.settle()
+      expect(await handleOf(second).parked()).toMatchObject([{ key: 'a', position: 2 }])
+      expect(await ledger.rows('balances')).toMatchObject({ a: { balance: 0 } })
+    })
+
+    test('rows in a store that were folded from another log are refused by name, and written over when that is accepted', async () => {
+      const store = memory()
+      const first = await started(balances({ store }))
+      await ledger.append('a', ['Opened', { owner: 'ann' }], ['Deposited', { amount: 1 }])
+      await first.settle()
+      await stopped(first)
+      // Another application with the same names, and a log of its own.
+      await database.query(`drop schema "${schema}" cascade`)
+      ledger = await openLedger(database, schema)
+      await ledger.append('b', ['Opened', { owner: 'bob' }], ['Deposited', { amount: 2 }], ['Deposited', { amount: 2 }])
+      const second = await started(balances({ store }))
+      await waitUntil(async () => (await statusOf(second))?.state === 'stopped')
+      expect((await statusOf(second))?.error).toMatch(/memory holds rows as version 1 of .*\.balances that were not folded from this log/)
+      await handleOf(second).accept()
+      await second.settle()
+      expect((await statusOf(second))?.state).toBe('live')
+      expect((await handleOf(second).verify()).differences).toEqual([])
+      expect((await store.load(second.own[0]?.model as never, ['a'])).rows).toEqual([])
     })
 
     test('drift is found, whatever its kind, and mended', async () => {

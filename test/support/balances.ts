@@ -1,3 +1,4 @@
+import type { Store } from 'headwater'
 import { z } from 'zod'
 import { projection } from '../../src/projection/projection.ts'
 import { account } from './ledger.ts'
@@ -7,6 +8,7 @@ export interface BalancesOptions {
   readonly update?: 'sync' | 'async'
   readonly factor?: number
   readonly keyed?: boolean
+  readonly store?: Store
   /** Whether its handler fails at an amount of 13, as a bug that a new deployment mends. Default: it does. */
   readonly isUnlucky?: () => boolean
 }
@@ -29,5 +31,6 @@ export function balances(options: BalancesOptions = {}) {
     indexes: { byOwner: ['owner'] },
     update: options.update ?? 'async',
     version: options.version ?? 1,
+    ...(options.store && { store: options.store }),
   })
 }

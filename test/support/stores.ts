@@ -2,15 +2,17 @@ import { randomBytes } from 'node:crypto'
 import type { Store } from 'headwater'
 import { memory } from 'headwater/memory'
 import { mongodb } from 'headwater/mongodb'
+import { postgres, postgresStore } from 'headwater/postgres'
 import { redis } from 'headwater/redis'
 import { afterAll } from 'vitest'
+import { postgresMissing, postgresUrl } from './addresses.ts'
 import { mongodbMissing, mongodbUrl, redisMissing, redisUrl } from './store-addresses.ts'
 
 export { mongodbUrl, redisUrl } from './store-addresses.ts'
 
 /** A kind of store that a suite runs on. */
 export interface StoreTarget {
-  readonly name: 'memory' | 'redis' | 'mongodb'
+  readonly name: 'memory' | 'postgres' | 'redis' | 'mongodb'
   /** Why it cannot run here, or false. */
   readonly skip: string | false
   /** Why several owners at once cannot be tried on it, or false. */
@@ -28,6 +30,7 @@ export const run = `test_${randomBytes(4).toString('hex')}`
 
 const inProcess = memory()
 
+const postgresSkip = await postgresMissing()
 const mongodbSkip = await mongodbMissing()
 export const isFerret = !mongodbSkip && (await isFerretDb())
 
@@ -36,6 +39,12 @@ const everything = { singleOwner: false, flatArrays: false, largeBatch: 5_000 } 
 /** What suites that run on every store use, as {@link databases} for databases. */
 export const stores: readonly StoreTarget[] = [
   { name: 'memory', skip: false, ...everything, open: async () => inProcess },
+  {
+    name: 'postgres',
+    skip: postgresSkip,
+    ...everything,
+    open: async () => postgresStore(postgresUrl, { schema: `${run}_store`, poolSize: 4 }),
+  },
   {
     name: 'redis',
     skip: await redisMissing(),
@@ -60,8 +69,13 @@ async function isFerretDb(): Promise<boolean> {
   return server === 'ferretdb'
 }
 
-/** The database of this run goes after the last test of a file that imports this one. */
+/** What this run made in the servers goes after the last test of a file that imports this one. */
 afterAll(async () => {
+  if (!postgresSkip) {
+    const server = postgres(postgresUrl, { poolSize: 1 })
+    await server.query(`drop schema if exists ${run}_store cascade`)
+    await server.close()
+  }
   if (mongodbSkip) return
   const store = mongodb(mongodbUrl, { database: run })
   await (await store.native()).dropDatabase()

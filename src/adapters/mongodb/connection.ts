@@ -1,7 +1,7 @@
 import type * as driver from 'mongodb'
 import { HeadwaterError } from '../../index.ts'
+import { importPeer } from '../../internal/import-peer.ts'
 import { failureOf } from './failure.ts'
-import { importPeer } from './peer.ts'
 
 /** What the server is, as it says itself. */
 export interface ServerTraits {

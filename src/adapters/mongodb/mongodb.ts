@@ -1,10 +1,9 @@
-import type { Collection, Db, Document, MongoClient } from 'mongodb'
+import type { Collection, Db, MongoClient } from 'mongodb'
 import {
   type Batch,
   type Clock,
   type RangeRequest,
   type RangeRow,
-  refusedRow,
   type Seen,
   type Store,
   type StoredModel,
@@ -12,13 +11,12 @@ import {
   systemClock,
   UsageError,
 } from '../../index.ts'
-import { byKeys, fewByKeys } from './by-keys.ts'
-import { MongodbConnection, type Opened, type ServerTraits } from './connection.ts'
-import { collectionName, parkedOf, type RowDocument, storedRow, textField } from './document.ts'
+import { BatchApplication } from './batch-application.ts'
+import { MongodbConnection, type ServerTraits } from './connection.ts'
+import { collectionName, ours, parkedOf, type RowDocument, storedRow, textField } from './document.ts'
 import { failureOf } from './failure.ts'
-import { type Holdable, whyNotHeld } from './holdable.ts'
-import { lowestOf, type State, States, standsAt } from './state.ts'
-import { type RefusedRow, RowWriter } from './writer.ts'
+import { lowestOf, type State, standsAt } from './state.ts'
+import { isParked, Version } from './version.ts'
 
 /** Where in the server, and for how long deleted rows are remembered. */
 export interface MongodbOptions {
@@ -36,7 +34,7 @@ export interface MongodbOptions {
  * deleted rows are remembered.
  */
 export interface MongodbStore extends Store {
-  /** The driver's database, open. A row is the field `row` of a document of {@link collectionName}; documents without it are deleted or parked. */
+  /** The driver's database, open. A row is the field `row` of a document of {@link collectionName}; documents without it are deleted, parked, or the version's marker. */
   readonly native: () => Promise<Db>
   /** What a reader of a version hands out. */
   nativeOf(model: StoredModel): Promise<MongodbNative>
@@ -51,7 +49,7 @@ export interface MongodbStore extends Store {
 /** The rows of a read model as MongoDB has them, for what `find` does not offer: to be read only, and at whatever moment they are. */
 export interface MongodbNative {
   readonly database: Db
-  /** Where its rows are: the field `row` of each document; one without it is deleted or parked. */
+  /** Where its rows are: the field `row` of each document; one without it is deleted or parked, or is the version's own marker (its `_id` is no text). */
   readonly collection: Collection<RowDocument>
 }
 
@@ -78,13 +76,6 @@ export function mongodb(urlOrClient: string | MongoClient, options: MongodbOptio
   )
 }
 
-interface Versions {
-  readonly opened: Opened
-  readonly rows: Collection<RowDocument>
-  readonly states: States
-}
-
-const tries = 20
 const purgeEveryMs = 3_600_000
 
 class DocumentStore implements MongodbStore {
@@ -117,56 +108,46 @@ class DocumentStore implements MongodbStore {
   }
 
   async load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>> {
-    return this.#seen(model, async ({ rows, opened }) => {
-      const found = await findOf(opened)(rows, [...new Set(keys)])
-      return found.map(storedRow)
+    return this.#run('statement', model, async (version) => {
+      if (keys.length === 0) return this.#seen(version, await version.state.standing(), [])
+      const state = await version.state.read()
+      if (!state) return missing
+      const { found, incarnation } = await version.byKeys.findMarked([...new Set(keys)])
+      return incarnation === state.incarnation ? this.#seen(version, state, found.map(storedRow)) : missing
     })
   }
 
-  async range(model: StoredModel, { index, from, to, reverse, limit }: RangeRequest): Promise<Seen<RangeRow>> {
-    const field = index === undefined ? '_id' : textField(index)
-    // Deleted and parked keys without a row have no texts; by key they must be left out by name.
-    const live = index === undefined ? { row: { $exists: true } } : {}
-    return this.#seen(model, async ({ rows }) => {
-      const found = await rows
-        .find({ [field]: { $gte: from, $lt: to }, ...live })
-        .sort({ [field]: reverse ? -1 : 1 })
-        .limit(limit)
-        .toArray()
-      return found.map((document) => ({
-        key: document._id,
-        row: JSON.stringify(document.row),
-        position: Number(document.position),
-        at: index === undefined ? document._id : (document.texts?.[`i${index}`] ?? ''),
-      }))
+  async range(model: StoredModel, request: RangeRequest): Promise<Seen<RangeRow>> {
+    return this.#run('statement', model, async (version) => {
+      const state = await version.state.read()
+      if (!state) return missing
+      const rows = await rangeOf(version, request)
+      // Last of all: a version whose rows went meanwhile would answer as if it were empty.
+      return (await version.marker.read()) === state.incarnation ? this.#seen(version, state, rows) : missing
     })
   }
 
   async apply(model: StoredModel, batch: Batch): Promise<'applied' | 'parked' | 'lost'> {
     if (batch.from && batch.to.position < batch.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
-    return this.#run('commit', model, async (versions) => {
-      const known = await versions.states.read(model)
+    return this.#run('commit', model, async (version) => {
+      const known = await version.state.standing()
       if (!standsAt(known, batch.partitions, batch.from) || this.#isTooOld(batch)) return 'lost'
-      const state = known ?? (await versions.states.begun(model))
-      const written = await this.#writeRows(versions, batch)
-      if (written === 'lost') return 'lost'
-      if (!(await this.#advance(model, versions, state, batch, written.recount))) return 'lost'
-      await this.#purge(versions)
-      return written.refused ? 'parked' : 'applied'
+      const state = known ?? (await this.#begun(version))
+      if (!standsAt(state, batch.partitions, batch.from) || !state) return 'lost'
+      const isPurgeDue = this.#isPurgeDue(version)
+      const application = new BatchApplication(version, batch, state, () => new Date(this.#clock.now()))
+      const outcome = await application.run({ recount: isPurgeDue })
+      if (outcome !== 'lost' && isPurgeDue) await this.#purge(version)
+      return outcome
     })
   }
 
   async drop(model: StoredModel): Promise<void> {
-    await this.#run('commit', model, async ({ rows, states }) => {
-      await states.drop(model)
-      await rows.drop().catch((error: unknown) => {
-        if (!(error instanceof Error && Reflect.get(error, 'code') === 26)) throw error
-      })
-    })
+    await this.#run('commit', model, ({ state }) => state.drop())
   }
 
   async checkpoints(model: StoredModel) {
-    const state = await this.#run('statement', model, ({ states }) => states.read(model))
+    const state = await this.#run('statement', model, (version) => version.state.standing())
     return (state?.runs ?? []).map(({ first, last, value }) => ({ partitions: { first, last }, checkpoint: value }))
   }
 
@@ -190,7 +171,7 @@ class DocumentStore implements MongodbStore {
   }
 
   async parked(model: StoredModel) {
-    const found = await this.#run('statement', model, ({ rows }) => rows.find(isParked).toArray())
+    const found = await this.#run('statement', model, async ({ rows }) => ours(await rows.find(isParked).toArray(), rows.namespace))
     return found.flatMap(({ _id, parked }) => (parked ? [{ key: _id, ...parkedOf(parked) }] : []))
   }
 
@@ -198,18 +179,8 @@ class DocumentStore implements MongodbStore {
     await this.#connection.close()
   }
 
-  /** Rows, between two looks at the state: a version that was dropped meanwhile, or begun again, would answer as if it were empty. */
-  async #seen<T>(model: StoredModel, read: (versions: Versions) => Promise<readonly T[]>): Promise<Seen<T>> {
-    return this.#run('statement', model, async (versions) => {
-      for (let time = 0; time < tries; time++) {
-        const before = await versions.states.read(model)
-        if (!before) return { checkpoint: null, rows: [], parked: 0 }
-        const rows = await read(versions)
-        const after = await versions.states.read(model)
-        if (after?.incarnation === before.incarnation) return { checkpoint: lowestOf(before.runs), rows, parked: before.parked }
-      }
-      return { checkpoint: null, rows: [], parked: 0 }
-    })
+  async #seen<T>(version: Version, state: State | undefined, rows: readonly T[]): Promise<Seen<T>> {
+    return state ? { checkpoint: lowestOf(state.runs), rows, parked: await version.parkedCount(state) } : missing
   }
 
   /** What it remembers of deleted rows may be gone when a process that slept goes on with what it read before. */
@@ -217,69 +188,51 @@ class DocumentStore implements MongodbStore {
     return readAt !== undefined && this.#clock.now() - readAt > this.#tombstoneMs / 4
   }
 
-  /** Answers whether rows were refused, and whether keys were parked or taken back. */
-  async #writeRows({ opened, rows }: Versions, batch: Batch): Promise<'lost' | { readonly refused: boolean; readonly recount: boolean }> {
-    const long = (value: number) => opened.driver.Long.fromNumber(value)
-    const update = opened.traits.server === 'ferretdb' ? 'updateMany' : 'updateOne'
-    const writer = new RowWriter(rows, { byKeys: findOf(opened), update, long, now: () => new Date(this.#clock.now()) })
-    const holdable = holdableBy(opened)
-    const faults = batch.rows.map((change) => (change.row === null ? undefined : whyNotHeld(JSON.parse(change.row), holdable)))
-    const written = await writer.write(batch.rows.filter((_, i) => faults[i] === undefined))
-    if (written === 'lost') return 'lost'
-    const refused: readonly RefusedRow[] = [
-      ...written,
-      ...batch.rows.flatMap((change, i) => (faults[i] === undefined ? [] : [{ change, reason: faults[i] }])),
-    ]
-    const unheld = refused.map(({ change, reason }) => refusedRow(batch, change, reason))
-    const parked = [...unheld, ...batch.park.filter(({ key }) => !unheld.some((each) => each.key === key))]
-    await writer.park(parked, batch.unpark, batch.to.position)
-    return { refused: refused.length > 0, recount: parked.length + batch.unpark.length > 0 }
+  /** A new version remembers nothing that could be purged. */
+  async #begun(version: Version): Promise<State | undefined> {
+    this.#purged.set(version.rows.collectionName, this.#clock.now())
+    return version.state.begun()
   }
 
-  /** Other partitions may move at the same time: then it is tried again, for as long as these stand where they did. */
-  async #advance(model: StoredModel, { rows, states }: Versions, begun: State, batch: Batch, recount: boolean): Promise<boolean> {
-    let state: State | undefined = begun
-    for (let time = 0; time < tries; time++) {
-      if (state?.incarnation !== begun.incarnation || !standsAt(state, batch.partitions, batch.from)) return false
-      const parked = recount ? await rows.countDocuments(isParked) : state.parked
-      if (await states.advance(model, state, batch.partitions, batch.to, parked)) return true
-      state = await states.read(model)
-    }
-    return false
+  #isPurgeDue({ rows }: Version): boolean {
+    return this.#clock.now() - (this.#purged.get(rows.collectionName) ?? 0) >= purgeEveryMs
   }
 
   /** At most once an hour; by hand, for the servers that know no expiry. */
-  async #purge({ rows }: Versions): Promise<void> {
+  async #purge({ rows }: Version): Promise<void> {
     const now = this.#clock.now()
-    if (now - (this.#purged.get(rows.collectionName) ?? 0) < purgeEveryMs) return
     this.#purged.set(rows.collectionName, now)
     await rows.deleteMany({ deleted: { $lt: new Date(now - this.#tombstoneMs) }, parked: { $exists: false } })
   }
 
-  async #run<T>(during: 'statement' | 'commit', model: StoredModel, work: (versions: Versions) => Promise<T>): Promise<T> {
+  async #run<T>(during: 'statement' | 'commit', model: StoredModel, work: (version: Version) => Promise<T>): Promise<T> {
     const opened = await this.#connection.opened()
-    const rows = opened.database.collection<RowDocument>(collectionName(model))
-    const states = new States(opened.database, (value) => opened.driver.Long.fromNumber(value), this.description)
     try {
-      return await work({ opened, rows, states })
+      return await work(new Version(opened, model, this.description))
     } catch (error) {
       throw failureOf(error, this.description, during)
     }
   }
 }
 
-const isParked: Document = { parked: { $exists: true } }
+/** A version that is not in the store. */
+const missing: Seen<never> = { checkpoint: null, rows: [], parked: 0 }
 
-function findOf({ traits }: Opened) {
-  return traits.hasCompareAndSet ? byKeys : fewByKeys
-}
-
-function holdableBy({ traits, driver }: Opened): Holdable {
-  return {
-    documentBytesMax: traits.documentBytesMax,
-    nestsArrays: traits.server !== 'ferretdb',
-    bytesOf: (row) => driver.BSON.calculateObjectSize(Object(row)),
-  }
+async function rangeOf({ rows }: Version, { index, from, to, reverse, limit }: RangeRequest): Promise<readonly RangeRow[]> {
+  const field = index === undefined ? '_id' : textField(index)
+  // Deleted and parked keys without a row have no texts; by key they must be left out by name.
+  const live = index === undefined ? { row: { $exists: true } } : {}
+  const found = await rows
+    .find({ [field]: { $gte: from, $lt: to }, ...live }, { batchSize: limit })
+    .sort({ [field]: reverse ? -1 : 1 })
+    .limit(limit)
+    .toArray()
+  return ours(found, rows.namespace).map((document) => ({
+    key: document._id,
+    row: JSON.stringify(document.row),
+    position: Number(document.position),
+    at: index === undefined ? document._id : (document.texts?.[`i${index}`] ?? ''),
+  }))
 }
 
 /** Host and database, without what is secret. */

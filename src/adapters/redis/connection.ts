@@ -1,7 +1,7 @@
 import type { RedisClientType } from 'redis'
-import { HeadwaterError, IncompatibleStoreError } from '../../index.ts'
+import { HeadwaterError, IncompatibleStoreError, isHeadwaterError } from '../../index.ts'
+import { importPeer } from '../../internal/import-peer.ts'
 import { failureOf } from './failure.ts'
-import { importPeer } from './peer.ts'
 import type { Script } from './scripts.ts'
 
 interface Call {
@@ -169,16 +169,20 @@ export class RedisConnection<C extends RedisClient> {
     if (!client.info) return
     const config = await client.configGet?.('proto-max-bulk-len').catch(() => undefined)
     this.valueBytesMax = Number(config?.['proto-max-bulk-len'] ?? valueBytesMax)
+    let refusal = ''
     const info = await client.info('memory').catch((error: unknown) => {
-      throw failureOf(error, this.#description, 'connect')
+      const failure = failureOf(error, this.#description, 'connect')
+      if (!(isHeadwaterError(failure) && failure.code === 'store_error')) throw failure
+      refusal = `: ${failure.message}`
     })
-    const policy = /^maxmemory_policy:(.*)$/m.exec(String(info))?.[1]?.trim()
+    const policy = /^maxmemory_policy:(\S+)/m.exec(String(info))?.[1]
+    // No key of ours has an end of its own: `volatile-*` drops none of them.
     if (policy && !policy.startsWith('allkeys')) return
     throw new IncompatibleStoreError(
       'other_version',
       policy
         ? `${this.#description}: this server may drop any key when its memory runs short (maxmemory-policy ${policy}); read models need maxmemory-policy noeviction`
-        : `${this.#description}: this server does not say which keys it drops when its memory runs short (INFO memory); read models need maxmemory-policy noeviction`,
+        : `${this.#description}: this server does not say which keys it drops when its memory runs short (INFO memory${refusal}); read models need maxmemory-policy noeviction`,
     )
   }
 }

@@ -12,8 +12,7 @@ export function failureOf(error: unknown, description: string, during: 'connect'
   const word = error.message.split(' ', 1)[0] ?? ''
   const said = `${description}: ${error.message || error.name}`
   const foreign = /HEADWATER_FOREIGN (.*)/s.exec(error.message)?.[1]
-  if (foreign)
-    return new IncompatibleStoreError('other_version', `${description}: ${foreign}, which Headwater did not make; give another prefix`)
+  if (foreign) return notOurs(description, foreign)
   if (word === 'WRONGTYPE') {
     return new IncompatibleStoreError('other_version', `${description}: something else lives under our keys; give another prefix`, {
       cause: error,
@@ -31,4 +30,8 @@ export function newerFormat(description: string, format: string): IncompatibleSt
     'newer_schema',
     `${description}: holds a read model in the format ${JSON.stringify(format)}, which this version does not know; deploy the version that wrote it, or drop it`,
   )
+}
+
+export function notOurs(description: string, what: string): IncompatibleStoreError {
+  return new IncompatibleStoreError('other_version', `${description}: ${what}, which Headwater did not make; give another prefix`)
 }

@@ -1,9 +1,7 @@
-import { randomUUID } from 'node:crypto'
 import type { RedisClientType } from 'redis'
 import {
   type Batch,
   type Parked,
-  partitionOf,
   type RangeRequest,
   type RangeRow,
   type RowChange,
@@ -14,12 +12,12 @@ import {
   type StoredRow,
   UsageError,
 } from '../../index.ts'
+import { BatchWriter } from './batch-writer.ts'
 import { openClient, type RedisClient, RedisConnection } from './connection.ts'
-import { newerFormat } from './failure.ts'
-import { keysOf, ownFields, type RedisKeys, stateField } from './keys.ts'
-import { partsOf } from './parts.ts'
-import { applyScript, dropScript, loadScript, parkedScript, rangeScript, sizeScript } from './scripts.ts'
-import { checkpointText, lowestOf, parseState, rowText, storedRow } from './text.ts'
+import { newerFormat, notOurs } from './failure.ts'
+import { everyKey, incarnationField, keysOf, type RedisKeys, stateField } from './keys.ts'
+import { dropScript, foreignScript, loadScript, rangeScript, scanScript, sizeScript } from './scripts.ts'
+import { lowestOf, parseState, type State, stateFormat, storedRow } from './text.ts'
 
 /** How the keys on the server are named. */
 export interface RedisOptions {
@@ -46,11 +44,10 @@ export interface RedisStore<C extends RedisClient = RedisClient> extends Store {
   close(): Promise<void>
 }
 
-const format = '1'
-
 /**
  * Read models in Redis, through the package `redis`, which has to be installed. Takes an address, and then connects when it is first used; or a
- * client, which stays the caller's to close. The server must not evict keys (`maxmemory-policy noeviction`); one that may is refused.
+ * client, which stays the caller's to close. The server must not evict keys (`maxmemory-policy noeviction`; `volatile-*` does
+ * not touch ours); one that may is refused.
  *
  * @example
  * const store = redis('redis://localhost:6379')
@@ -71,7 +68,16 @@ export function redis(
 type Texts = readonly (string | null)[]
 
 /** What the whole of a version looks like to a reader. */
-type Whole = Pick<Seen<never>, 'checkpoint' | 'parked'>
+interface Whole extends Pick<Seen<never>, 'checkpoint' | 'parked'> {
+  readonly runs: State['runs']
+}
+
+/** What one step of the server answered. */
+interface Piece<T> {
+  readonly whole: Whole
+  readonly incarnation: string | null
+  readonly rows: readonly T[]
+}
 
 class ScriptedStore implements RedisStore {
   readonly description: string
@@ -81,57 +87,45 @@ class ScriptedStore implements RedisStore {
   /** The states last seen and what they say: between two batches every read sees the same. */
   readonly #states = new Map<string, Whole>()
   readonly #keys = new WeakMap<StoredModel, RedisKeys>()
+  readonly #writer: BatchWriter
 
   constructor(connection: RedisConnection<RedisClient>, description: string, prefix: string) {
     this.#connection = connection
     this.description = description
     this.#prefix = prefix
+    this.#writer = new BatchWriter(connection)
     this.native = () => connection.client()
   }
 
-  /** One plain command, which a server answers faster than a script; only where keys are parked a script asks for the reasons too. */
   async load(model: StoredModel, keys: readonly string[]): Promise<Seen<StoredRow>> {
-    const { rows, parked } = this.#keysOf(model)
-    const [state = null, ...texts] = await this.#connection.fields(rows, [stateField, ...keys])
-    const whole = this.#wholeOf(state)
-    if (whole.parked === 0) return { ...whole, rows: storedRows(keys, texts, []) }
-    const answer = (await this.#connection.run(loadScript, [rows, parked], [...keys])) as readonly [string | null, Texts, Texts]
-    return { ...this.#wholeOf(answer[0]), rows: storedRows(keys, answer[1], answer[2]) }
+    const places = this.#keysOf(model)
+    if (keys.length <= readMax) {
+      const { whole, rows } = await this.#load(places, keys, [])
+      return { checkpoint: whole.checkpoint, rows, parked: whole.parked }
+    }
+    const starts = Array.from({ length: Math.ceil(keys.length / readMax) }, (_, i) => i * readMax)
+    for (;;) {
+      const pieces = await Promise.all(starts.map((start) => this.#load(places, keys.slice(start, start + readMax), [incarnationField])))
+      if (areOne(pieces)) return joined(pieces)
+    }
   }
 
-  async range(model: StoredModel, { index, from, to, reverse, limit }: RangeRequest): Promise<Seen<RangeRow>> {
-    const { rows, keys: byKey, indexes } = this.#keysOf(model)
-    const set = index === undefined ? byKey : indexes[index]
+  async range(model: StoredModel, request: RangeRequest): Promise<Seen<RangeRow>> {
+    const { index } = request
+    const { rows, keys, indexes } = this.#keysOf(model)
+    const set = index === undefined ? keys : indexes[index]
     if (set === undefined) throw new UsageError(`${model.name}: there is no index ${index}`)
-    const values = [from, to, reverse ? '1' : '0', String(limit), index === undefined ? '1' : '0']
-    const answer = await this.#connection.run(rangeScript, [rows, set], values)
-    const [state, members, keys, texts] = answer as readonly [string | null, readonly string[], readonly string[], Texts]
-    const found = keys.map((key, i) => {
-      const { row = '', position = 0 } = storedRow(key, texts[i] ?? null, null) ?? {}
-      return { key, row, position, at: textOf(members[i] ?? '', index) }
-    })
-    return { ...this.#wholeOf(state), rows: found }
+    for (;;) {
+      const pieces = await this.#range([rows, set], request)
+      if (areOne(pieces)) return joined(pieces)
+    }
   }
 
   async apply(model: StoredModel, given: Batch): Promise<'applied' | 'parked' | 'lost'> {
     if (given.from && given.to.position < given.from.position) throw new UsageError(`${model.name}: a checkpoint never goes back`)
     const batch = await this.#held(given)
-    const keys = this.#keysOf(model)
-    const parts = partsOf(batch.rows)
-    const [begin = [], ...middle] = parts.slice(0, -1)
-    let incarnation = ''
-    if (parts.length > 1) {
-      // Only the parts' repetition is harmless, not their mixture with what another batch wrote after a flush: all must meet the same incarnation.
-      incarnation = await this.#write(keys, batch, begin, { incarnation, isLast: false })
-      if (incarnation === '') return 'lost'
-      const outcomes = await Promise.all(middle.map((part) => this.#write(keys, batch, part, { incarnation, isLast: false })))
-      if (outcomes.includes('')) return 'lost'
-    }
-    return (await this.#write(keys, batch, parts.at(-1) ?? [], { incarnation, isLast: true })) === ''
-      ? 'lost'
-      : batch === given
-        ? 'applied'
-        : 'parked'
+    const outcome = await this.#writer.apply(this.#keysOf(model), batch)
+    return outcome === 'applied' && batch !== given ? 'parked' : outcome
   }
 
   async nativeOf(model: StoredModel): Promise<RedisNative> {
@@ -143,19 +137,26 @@ class ScriptedStore implements RedisStore {
   }
 
   async checkpoints(model: StoredModel) {
-    const [state = null] = await this.#connection.fields(this.#keysOf(model).rows, [stateField])
-    const runs = parseState(state)?.runs ?? []
-    return runs.map(({ first, last, value }) => ({ partitions: { first, last }, checkpoint: value }))
+    const { whole } = await this.#load(this.#keysOf(model), [], [])
+    return whole.runs.map(({ first, last, value }) => ({ partitions: { first, last }, checkpoint: value }))
   }
 
   async size(model: StoredModel) {
-    const [fields, bytes] = (await this.#connection.run(sizeScript, everyKey(this.#keysOf(model)), [])) as readonly [number, number]
-    return { rows: Math.max(0, fields - ownFields), bytes }
+    const [rows, bytes] = (await this.#connection.run(sizeScript, everyKey(this.#keysOf(model)), [])) as readonly [number, number]
+    return { rows, bytes }
   }
 
+  /** Piece by piece: what is parked or taken back meanwhile may be in it or not. */
   async parked(model: StoredModel) {
-    const found = (await this.#connection.run(parkedScript, [this.#keysOf(model).parked], [])) as readonly string[]
-    return found.flatMap((key, i) => (i % 2 === 0 ? [{ key, ...(JSON.parse(found[i + 1] ?? '{}') as Parked) }] : []))
+    const { parked } = this.#keysOf(model)
+    const reasons = new Map<string, Parked>()
+    let cursor = '0'
+    do {
+      const [next, found] = (await this.#connection.run(scanScript, [parked], [cursor])) as readonly [string, readonly string[]]
+      for (let i = 0; i < found.length; i += 2) reasons.set(found[i] ?? '', JSON.parse(found[i + 1] ?? '{}') as Parked)
+      cursor = next
+    } while (cursor !== '0')
+    return [...reasons].map(([key, reason]) => ({ key, ...reason }))
   }
 
   async close(): Promise<void> {
@@ -176,29 +177,44 @@ class ScriptedStore implements RedisStore {
     return { ...batch, rows: batch.rows.filter((change) => !isRefused(change)), park: [...parked, ...refused] }
   }
 
-  /** Answers the incarnation that was written to; empty: the batch is lost. */
-  async #write(
-    keys: RedisKeys,
-    { partitions, from, to, park, unpark }: Batch,
-    changes: readonly RowChange[],
-    { incarnation, isLast }: { readonly incarnation: string; readonly isLast: boolean },
-  ): Promise<string> {
-    const parks = isLast ? park : []
-    const backs = isLast ? unpark : []
-    const values = [
-      ...[format, incarnation, randomUUID(), String(partitions.first), String(partitions.last)],
-      ...[checkpointText(from), checkpointText(to), String(to.position), isLast ? '1' : '0'],
-      ...[changes.length, parks.length, backs.length].map(String),
+  /** One plain command, which a server answers faster than a script; only where keys are parked a script asks for the reasons too. `more`: the incarnation, if it is wanted. */
+  async #load({ rows, parked }: RedisKeys, keys: readonly string[], more: readonly string[]): Promise<Piece<StoredRow>> {
+    const [state = null, ...found] = await this.#connection.fields(rows, [stateField, ...keys, ...more])
+    const whole = this.#wholeOf(rows, state)
+    // Nobody's, or somebody else's?
+    if (state === null) await this.#connection.run(foreignScript, [rows], [])
+    if (whole.parked === 0) return { whole, incarnation: found[keys.length] ?? null, rows: storedRows(keys, found, whole) }
+    const answer = (await this.#connection.run(loadScript, [rows, parked], [...keys])) as readonly [
+      string | null,
+      string | null,
+      Texts,
+      Texts,
     ]
-    const gone = (key: string, position: number) => `${position}::${isLast ? '' : partitionOf(key)}`
-    for (const { key, was, position, version, row, index } of changes) {
-      values.push(key, was === undefined ? '*' : String(was), row === null ? gone(key, position) : rowText(position, version, row))
-      if (keys.indexes.length > 0) values.push(row === null ? '' : index.map((text) => `${text}\0`).join(''))
+    const now = this.#wholeOf(rows, answer[0])
+    return { whole: now, incarnation: answer[1], rows: storedRows(keys, answer[2], now, answer[3]) }
+  }
+
+  /** KEYS: rows, the set to read. */
+  async #range(keys: string[], { index, from, to, reverse, limit }: RangeRequest): Promise<readonly Piece<RangeRow>[]> {
+    const pieces: Piece<RangeRow>[] = []
+    let [begin, end] = [`[${from}`, `(${to}`]
+    for (let left = limit; ; left -= readMax) {
+      const values = [begin, end, reverse ? '1' : '0', String(Math.min(left, readMax)), index === undefined ? '1' : '0']
+      const answer = await this.#connection.run(rangeScript, keys, values)
+      const [state, incarnation, members, names, texts] = answer as readonly [
+        string | null,
+        string | null,
+        readonly string[],
+        readonly string[],
+        Texts,
+      ]
+      const whole = this.#wholeOf(keys[0] ?? '', state)
+      const rows = names.map((key, i) => rangeRow(key, texts[i] ?? null, textOf(members[i] ?? '', index)))
+      pieces.push({ whole, incarnation, rows })
+      if (members.length < readMax || left <= readMax) return pieces
+      if (reverse) end = `(${members.at(-1)}`
+      else begin = `(${members.at(-1)}`
     }
-    for (const { key, position, eventId, reason } of parks) values.push(key, JSON.stringify({ position, eventId, reason }))
-    for (const key of backs) values.push(key)
-    const outcome = (await this.#connection.run(applyScript, everyKey(keys), values, 'commit')) as readonly string[]
-    return outcome[1] ?? ''
   }
 
   #keysOf(model: StoredModel): RedisKeys {
@@ -209,37 +225,54 @@ class ScriptedStore implements RedisStore {
     return keys
   }
 
-  #wholeOf(text: string | null): Whole {
+  #wholeOf(rows: string, text: string | null): Whole {
     if (text === null) return nothing
     const known = this.#states.get(text)
     if (known) return known
     const state = parseState(text)
-    if (!state) return nothing
-    if (state.format !== format) throw newerFormat(this.description, state.format)
-    const whole = { checkpoint: lowestOf(state.runs), parked: state.parked }
+    if (!state) throw notOurs(this.description, `${rows} is a hash of something else`)
+    if (state.format !== stateFormat) throw newerFormat(this.description, state.format)
+    const whole = { checkpoint: lowestOf(state.runs), parked: state.parked, runs: state.runs }
     if (this.#states.size >= statesMax) this.#states.clear()
     this.#states.set(text, whole)
     return whole
   }
 }
 
-const nothing: Whole = { checkpoint: null, parked: 0 }
+const nothing: Whole = { checkpoint: null, parked: 0, runs: [] }
 const statesMax = 100
+/** How many rows one step of the server reads; a page of `find` and one more are within it. */
+const readMax = 1024
 /** What a value holds beside the row. */
 const overhead = 1024
 
-function storedRows(keys: readonly string[], texts: Texts, reasons: Texts): readonly StoredRow[] {
+/** Whether all that was read is of the same version: between two steps it may have been flushed, and built anew. */
+function areOne(pieces: readonly Piece<unknown>[]): boolean {
+  return pieces.every(({ incarnation }) => incarnation === pieces[0]?.incarnation)
+}
+
+/** Rows are at least as new as the checkpoint of their own piece, and so as the lowest. */
+function joined<T>(pieces: readonly Piece<T>[]): Seen<T> {
+  const { checkpoint, parked } = pieces.map(({ whole }) => whole).reduce((a, b) => (reachedBy(b) < reachedBy(a) ? b : a))
+  return { checkpoint, parked, rows: pieces.length === 1 ? (pieces[0]?.rows ?? []) : pieces.flatMap(({ rows }) => rows) }
+}
+
+function reachedBy({ checkpoint }: Whole): number {
+  return checkpoint?.position ?? -1
+}
+
+function storedRows(keys: readonly string[], texts: Texts, { runs }: Whole, reasons: Texts = []): readonly StoredRow[] {
   const rows: StoredRow[] = []
   for (let i = 0; i < keys.length; i++) {
-    const row = storedRow(keys[i] ?? '', texts[i] ?? null, reasons[i])
+    const row = storedRow(keys[i] ?? '', texts[i] ?? null, reasons[i], runs)
     if (row) rows.push(row)
   }
   return rows
 }
 
-/** In the order that the scripts expect. */
-function everyKey({ rows, texts, keys, parked, deleted, indexes }: RedisKeys): string[] {
-  return [rows, texts, keys, parked, deleted, ...indexes]
+function rangeRow(key: string, text: string | null, at: string): RangeRow {
+  const { row = '', position = 0 } = storedRow(key, text, null, []) ?? {}
+  return { key, row, position, at }
 }
 
 /** The text of a member of an index, which its key follows after a zero byte. */

@@ -1,5 +1,8 @@
-import { type Checkpoint, type Parked, partitionCount, type StoredRow } from '../../index.ts'
+import { type Checkpoint, type Parked, partitionCount, partitionOf, type StoredRow } from '../../index.ts'
 import { coveredCount, type Run } from '../../internal/runs.ts'
+
+/** The format that this version writes, and the only one that it knows. */
+export const stateFormat = '1'
 
 /** A checkpoint as a text that is equal only for equal ones; empty for none. */
 export function checkpointText(checkpoint: Checkpoint | null): string {
@@ -8,17 +11,20 @@ export function checkpointText(checkpoint: Checkpoint | null): string {
   return `${position}:${eventId === null ? '-' : `=${encodeURIComponent(eventId)}`}`
 }
 
-/** What the state of a version says; null: there is none. */
+/** What the state of a version says. */
 export interface State {
   readonly format: string
   readonly parked: number
   readonly runs: readonly Run<Checkpoint>[]
 }
 
-export function parseState(text: string | null): State | null {
-  if (text === null) return null
-  const [format = '', parked = '0', checkpoints = ''] = text.split('|')
-  return { format, parked: Number(parked), runs: parseRuns(checkpoints) }
+/** undefined: nobody of us wrote it. Of another format only that is known. */
+export function parseState(text: string): State | undefined {
+  const format = /^(\d+)\|/.exec(text)?.[1]
+  if (format === undefined) return undefined
+  if (format !== stateFormat) return { format, parked: 0, runs: [] }
+  const [, parked, checkpoints = ''] = /^\d+\|(\d+)\|((?:\d+-\d+=\d+:[^;]*;)*)$/s.exec(text) ?? []
+  return parked === undefined ? undefined : { format, parked: Number(parked), runs: parseRuns(checkpoints) }
 }
 
 /** Checkpoints by range of partitions, as the scripts write them: `<first>-<last>=<checkpoint>;` after one another. */
@@ -44,8 +50,14 @@ export function rowText(position: number, version: number | null, row: string): 
   return `${position}:${version ?? ''}:${row}`
 }
 
-/** What stands for a key in the hashes of rows and of parked keys. */
-export function storedRow(key: string, text: string | null, parked: string | null | undefined): StoredRow | undefined {
+/** What stands for a key in the hashes of rows and of parked keys. A deleted row that the checkpoint has passed is only not yet forgotten: it is not there. */
+export function storedRow(
+  key: string,
+  found: string | null,
+  parked: string | null | undefined,
+  runs: readonly Run<Checkpoint>[],
+): StoredRow | undefined {
+  const text = found?.endsWith(':') && isBehind(key, Number.parseInt(found, 10), runs) ? null : found
   if (text === null && !parked) return undefined
   const one = text?.indexOf(':') ?? 0
   const two = text?.indexOf(':', one + 1) ?? 0
@@ -57,4 +69,10 @@ export function storedRow(key: string, text: string | null, parked: string | nul
     version: version ? Number(version) : null,
     parked: parked ? (JSON.parse(parked) as Parked) : undefined,
   }
+}
+
+/** Whether the checkpoint of a key's partition is that far. */
+function isBehind(key: string, position: number, runs: readonly Run<Checkpoint>[]): boolean {
+  const partition = partitionOf(key)
+  return runs.some(({ first, last, value }) => partition >= first && partition <= last && position <= value.position)
 }

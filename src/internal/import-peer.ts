@@ -1,4 +1,4 @@
-import { UsageError } from '../../index.ts'
+import { UsageError } from '../errors.ts'
 
 /** Imports a package that a user installs beside this one; says how when it is missing. */
 export async function importPeer<T>(name: string, usedBy: string, load: () => Promise<T>): Promise<T> {
