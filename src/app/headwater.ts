@@ -67,8 +67,6 @@ export function headwater<C extends Definitions = Record<never, never>, Q extend
 interface Parts {
   readonly events: EventSide
   readonly worker: ViewWorker
-  /** Filled when they are installed. */
-  readonly ownViews: Map<string, OwnView>
   readonly commandRuntime: CommandRuntime
   readonly side: ReadSide
 }
@@ -106,7 +104,7 @@ class Application {
     return this.#assembled
   }
 
-  #assemble({ works }: { readonly works: boolean }): Parts {
+  #assemble({ works, views }: { readonly works: boolean; readonly views: ReadonlyMap<string, OwnView> }): Parts {
     const options = this.#options
     const { pollIntervalMs = 100, rollbackWindowMs = day } = options
     const { projections, reactions } = this.#defined
@@ -123,9 +121,8 @@ class Application {
       // A reaction's command belongs to the reaction, whether or not others may send commands to this process.
       send: ({ command, input }, { correlationId, ...sent }) => this.#execute(command, input, { ...sent, context: { correlationId } }),
     })
-    const ownViews = new Map<string, OwnView>()
     const worker = new ViewWorker(this.#runtime, {
-      views: ownViews,
+      views,
       pollIntervalMs,
       rollbackWindowMs,
       works,
@@ -139,21 +136,22 @@ class Application {
       folds: projections.length > 0,
       progress: this.#progress,
     })
-    return { events, worker, ownViews, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side }
+    return { events, worker, commandRuntime: { ...this.#runtime, eventLog, states, snapshots, staging }, side }
   }
 
   async start(options?: StartOptions): Promise<void> {
     const roles = checkedRoles(options)
     await this.#life.start(async (starting) => {
       this.#roles = roles
-      this.#assembled = this.#assemble({ works: roles.has('projections') })
-      const { events, worker, ownViews } = this.#assembled
       const runtime = untilStopped(this.#runtime, starting)
       await prepareSchema(runtime, this.#options.connectTimeoutMs ?? 30_000)
       await this.#checkGeneration(runtime)
+      const views = new Map<string, OwnView>()
       for (const view of this.#defined.views)
-        ownViews.set(view.readModelName, { row: view['~view'].row, version: await install(runtime, view) })
+        views.set(view.readModelName, { row: view['~view'].row, version: await install(runtime, view) })
       starting.goOn()
+      this.#assembled = this.#assemble({ works: roles.has('projections'), views })
+      const { events, worker } = this.#assembled
       await worker.start()
       // Reactions may be due at once, and send commands.
       this.#life.opened()
@@ -304,7 +302,7 @@ class Application {
     if (this.#generation !== '' && this.#generation === id) return
     this.#generation = id
     if (!changed) return
-    this.#parts.events.forget()
+    this.#assembled?.events.forget()
     log(
       'warn',
       'the database was restored, copied or failed over: a new generation begins, older tokens are refused, and every row is selected again',
