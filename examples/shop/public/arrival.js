@@ -35,7 +35,8 @@ async function watchLine({ name, line, store, productId, beganAt, list }) {
       return say(`has it, after ${milliseconds(performance.now() - beganAt)}`, 'there')
     } catch (error) {
       clearTimeout(soon)
-      if (error.code === 'database_unavailable') down()
+      // A write that a store lacks is waited for, whether or not the store is up.
+      if (error.code === 'database_unavailable' || (error.code === 'behind' && isDown(name))) down()
       else say(error.code === 'behind' ? 'does not have it yet' : error.message, '')
       if (!isPassing(error)) return
       await pause(1000)

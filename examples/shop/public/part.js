@@ -72,7 +72,9 @@ export async function reason({ code, message }, readModels, waits) {
   if (code === 'slow') return 'One moment.'
   if (code === 'unreachable' || code === 'unavailable') return message
   const store = (await storeOf(troubled(readModels))) || 'A store'
-  if (code === 'database_unavailable') return `${store} does not answer: ${waits}. Everything else goes on.`
+  // One's own write is waited for, whether or not the store that lacks it is up.
+  const isAway = code === 'database_unavailable' || (code === 'behind' && readModels.some(isDown))
+  if (isAway) return `${store} does not answer: ${waits}. Everything else goes on.`
   if (code === 'building') return `${store} is being filled: ${waits}. It will be here shortly.`
   if (code === 'stopped') return `What ${store} holds for this has stopped and needs a person: ${waits}.`
   return 'What this reads is being brought up to date. It will be here shortly.'

@@ -44,7 +44,8 @@ async function main(): Promise<void> {
   const url = `http://${hostname}:${(server.address() as AddressInfo).port}`
   const part = settings.roles.length < 3 ? ` (${settings.roles.join(', ')})` : ''
   print(`The shop is at ${url}${part}`)
-  if (!settings.load) return await printReadModels()
+  await printReadModels()
+  if (!settings.load) return
   const code = await flashSale(url)
   await stop(server)
   process.exit(code)
