@@ -105,11 +105,11 @@ const isWritten = 'w.row is not null and (w.stands = w.was or w.was is null and 
 
 const write = `on conflict (key) do update set row = excluded.row, position = excluded.position, version = excluded.version, texts = excluded.texts`
 
-/** Over changes alone, within a transaction that holds the checkpoint: what becomes of each, and whether the table takes them. */
+/** Over changes alone, within a transaction that holds the checkpoint: which would be written, and whether the table takes them. */
 function rowStatements(t: string): Pick<StoreStatements, 'judge' | 'trial'> {
   return {
-    judge: `select w.key, ${isLost} as lost, ${isWritten} as written from (
-      select w.*, coalesce(o.position, 0) as stands from ${changesFrom(1)} left join ${t} o on o.key = w.key) w`,
+    judge: `select w.key from (
+      select w.*, coalesce(o.position, 0) as stands from ${changesFrom(1)} left join ${t} o on o.key = w.key) w where ${isWritten}`,
     trial: `insert into ${t} as t (key, row, position, version, texts)
       select w.key, w.row::jsonb, w.position, w.version, w.texts::text[] from ${changesFrom(1)} ${write}`,
   }

@@ -204,9 +204,9 @@ class DatabaseStore implements SqlStore {
     if (batch.from === null && !(await this.#begun(client, model, batch.partitions))) return 'lost'
     const { rowCount } = await client.query(hold, applyValues(model, batch).slice(0, 7))
     if (rowCount === 0) return 'lost'
-    const { rows } = await client.query<{ key: string; lost: boolean; written: boolean }>(judge, rowValues(batch.rows))
-    if (rows.some(({ lost }) => lost)) throw new Undone()
-    const written = new Set(rows.filter((row) => row.written).map(({ key }) => key))
+    // A row that would make the batch lost is none of these: it stays in the batch, and does.
+    const { rows } = await client.query<{ key: string }>(judge, rowValues(batch.rows))
+    const written = new Set(rows.map(({ key }) => key))
     const refused = await refusedAmong(
       client,
       trial,
