@@ -1,6 +1,7 @@
 import { LogMismatchError } from '../errors.ts'
 import type { EventLog } from '../log/log.ts'
-import type { Checkpoint } from '../read-model/store.ts'
+import type { Checkpoint, Store, StoredModel } from '../read-model/store.ts'
+import type { ProjectionVersion } from './registry.ts'
 
 /**
  * Refuses to go on over a log that is not the one the rows were folded from: the event that a checkpoint stands on must still be there, at its place.
@@ -25,4 +26,25 @@ export async function checkWitness(eventLog: EventLog, name: string, checkpoint:
     `${name}: at position ${position} the log has event ${event.id}, and not ${eventId} that its rows were folded from: the log was restored or replaced; ${accept}`,
     { position, eventId, found: event.id },
   )
+}
+
+/**
+ * The same for rows that were found when somebody begins to work on them. In another store, where this application never finished a build, they may be
+ * those of an application with the same names.
+ * @throws {LogMismatchError}
+ */
+export async function checkOrigin(
+  eventLog: EventLog,
+  { version, store, model }: { readonly version: ProjectionVersion; readonly store: Store; readonly model: StoredModel },
+  checkpoint: Checkpoint | null,
+): Promise<void> {
+  try {
+    await checkWitness(eventLog, version.name, checkpoint)
+  } catch (error) {
+    if (!(error instanceof LogMismatchError) || version.store === null || version.builtAt !== null) throw error
+    throw new LogMismatchError(
+      `${model.name}: ${store.description} holds rows as version ${model.version} of ${model.owner}.${model.name} that were not folded from this log: if they are another application's, give one of the two another "schema"; if nobody needs them, readModel('${model.name}').accept() writes over them`,
+      error.details,
+    )
+  }
 }

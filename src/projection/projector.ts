@@ -6,7 +6,7 @@ import type { Event } from '../message/event.ts'
 import { databaseStore } from '../read-model/database-store.ts'
 import type { Checkpoint, Partitions, Store, StoredModel } from '../read-model/store.ts'
 import { Cadence } from './cadence.ts'
-import { checkWitness } from './checkpoint-witness.ts'
+import { checkOrigin, checkWitness } from './checkpoint-witness.ts'
 import { contiguous } from './contiguous.ts'
 import type { Feed, Subscriber } from './feed.ts'
 import type { Folding } from './fold.ts'
@@ -253,23 +253,8 @@ export class Projector implements Subscriber {
     const [first] = standings
     // Whether it was built is known in the database: it may have been since this range was taken.
     if (standings.length === 1 && !first?.checkpoint) await this.#options.onMissing()
-    for (const { checkpoint } of standings) await this.#checkOrigin(checkpoint)
+    for (const { checkpoint } of standings) await checkOrigin(runtime.eventLog, { version, store, model: this.#model }, checkpoint)
     this.#startFrom(standings.length === 1 ? (first?.checkpoint ?? null) : await level(this.#place(), standings))
-  }
-
-  /** @throws {LogMismatchError} the rows were folded from another log: this one was restored, or they are not this application's */
-  async #checkOrigin(checkpoint: Checkpoint | null): Promise<void> {
-    const { runtime, store, version } = this.#options
-    try {
-      await checkWitness(runtime.eventLog, version.name, checkpoint)
-    } catch (error) {
-      if (!(error instanceof LogMismatchError) || version.store === null || version.builtAt !== null) throw error
-      const { owner, name, version: number } = this.#model
-      throw new LogMismatchError(
-        `${name}: ${store.description} holds rows as version ${number} of ${owner}.${name} that were not folded from this log: if they are another application's, give one of the two another "schema"; if nobody needs them, readModel('${name}').accept() writes over them`,
-        error.details,
-      )
-    }
   }
 
   #place() {

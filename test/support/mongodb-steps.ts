@@ -26,8 +26,8 @@ export function stepped(client: MongoClient, take: (step: MongodbStep, go: () =>
   }
 }
 
-// biome-ignore lint/complexity/noBannedTypes: whatever the driver gives
-type Method = (...args: unknown[]) => Object
+/** What the driver gives is whatever it is. */
+type Method = (...args: unknown[]) => object
 
 function over<T extends object>(target: T, replace: (name: string, value: Method) => unknown): T {
   return new Proxy(target, {
