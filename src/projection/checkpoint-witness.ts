@@ -29,8 +29,8 @@ export async function checkWitness(eventLog: EventLog, name: string, checkpoint:
 }
 
 /**
- * The same for rows that were found when somebody begins to work on them. In another store, where this application never finished a build, they may be
- * those of an application with the same names.
+ * The same for rows that were found when somebody begins to work on them. In another store, where no build of this application was seen to
+ * be finished, they may be those of an application with the same names.
  * @throws {LogMismatchError}
  */
 export async function checkOrigin(
@@ -43,7 +43,7 @@ export async function checkOrigin(
   } catch (error) {
     if (!(error instanceof LogMismatchError) || version.store === null || version.builtAt !== null) throw error
     throw new LogMismatchError(
-      `${model.name}: ${store.description} holds rows as version ${model.version} of ${model.owner}.${model.name} that were not folded from this log: if they are another application's, give one of the two another "schema"; if nobody needs them, readModel('${model.name}').accept() writes over them`,
+      `${model.name}: ${store.description} holds rows as version ${model.version} of ${model.owner}.${model.name} that were not folded from this log: the log was restored or replaced, or they are another application's, which then wants another "schema"; readModel('${model.name}').accept() folds it again from the log as it is now`,
       error.details,
     )
   }
