@@ -1,13 +1,14 @@
 import type { Database, SqlClient } from '../database/database.ts'
 import { quote } from '../database/identifier.ts'
 import { type Sql, sqlOn } from '../database/sql.ts'
-import { BehindError, DatabaseError, NotReadyError, ParkedError, ReplicaBehindError, TokenError, UsageError } from '../errors.ts'
+import { BehindError, NotReadyError, ParkedError, ReplicaBehindError, TokenError, UsageError } from '../errors.ts'
 import type { Clock } from '../internal/clock.ts'
 import type { Wake } from '../internal/wake.ts'
 import type { Answer, Query, QueryOptions } from '../message/query.ts'
 import { parse } from '../message/schema.ts'
 import { decodeToken, type Token } from '../message/token.ts'
 import type { Reader } from '../read-model/read-model.ts'
+import { onLiveVersions } from './live-versions.ts'
 import type { ReplicaSet } from './replica-set.ts'
 
 /** A read model as a query finds it: the version that is live now. */
@@ -86,7 +87,11 @@ export async function answer(side: ReadSide, query: Query, input: unknown, optio
   if (token && token.generation !== side.generation()) {
     throw new TokenError('other_generation', 'the token was made before the database was restored or replaced; drop it and read afresh')
   }
-  const asked = { query, parsed, options }
+  return await onLiveVersions(side, query, () => answerParsed(side, { query, parsed, options }, token))
+}
+
+async function answerParsed(side: ReadSide, asked: Asked, token: Token | undefined): Promise<Answer<unknown>> {
+  const { options } = asked
   if (!token && !options.latest && options.maxStalenessMs === undefined) return await readAnyhow(side, asked)
   const newest = options.latest ? await newestWrite(side) : { upTo: token?.upTo, position: 0 }
   // Read after the newest write was. A token that does not know its own names writes that are committed by now.
@@ -115,18 +120,10 @@ function checkOptions({ after, latest, maxStalenessMs, waitMs }: QueryOptions): 
   if (latest && maxStalenessMs !== undefined) throw new UsageError('"latest" and "maxStalenessMs" contradict each other: give one')
 }
 
-/** Whatever is there. A version that was dropped under our feet is looked up again, once. */
+/** Whatever is there. */
 async function readAnyhow(side: ReadSide, asked: Asked): Promise<Answer<unknown>> {
   const found = side.replicas && (await side.replicas.read((client, lagMs) => run(side, asked, { client, lagMs }, anyhow)))
-  if (found) return found.value
-  const primary = { client: side.database, lagMs: 0 }
-  try {
-    return await run(side, asked, primary, anyhow)
-  } catch (error) {
-    if (!(error instanceof DatabaseError) || error.sqlState !== '42P01') throw error
-    await side.refresh()
-    return await run(side, asked, primary, anyhow)
-  }
+  return found ? found.value : await run(side, asked, { client: side.database, lagMs: 0 }, anyhow)
 }
 
 /** Reads in one snapshot in which everything wanted is there, or waits for it. */

@@ -166,7 +166,7 @@ export interface ReleasedApplication {
 /** The store that an address is of; undefined: the write database. */
 export function openStore({ redis: hot, mongodb: documents, postgres: rows }: StoreAddresses): Store | undefined {
   if (hot) return redis(hot.url, { prefix: hot.prefix })
-  if (rows) return postgresStore(rows.url, { schema: rows.schema, poolSize: 4 })
+  if (rows) return postgresStore(rows.url, { schema: rows.schema, poolSize: 2 })
   return documents && mongodb(documents.url, { database: documents.database })
 }
 
@@ -195,7 +195,7 @@ export function released({ url, tables, schema, stores, release, rollbackWindowM
       execute: async ({ id }, { rows }) => (await rows.get(id)) ?? null,
     }),
   )
-  const database = postgres(url, { searchPath: tables, poolSize: 6 })
+  const database = postgres(url, { searchPath: tables, poolSize: 4 })
   const app = headwater({
     database,
     schema,
