@@ -118,6 +118,20 @@ export function projectionHandle(
     if (outcome !== 'done') throw new UsageError(`readModel('${name}').${action}(${key === null ? '' : JSON.stringify(key)}): ${outcome}`)
   }
 
+  /** Until its owners, wherever they run, have given it back; one that was killed has it for as long as its lease lasts. */
+  async function setAside(id: number): Promise<void> {
+    await database.query(`update ${s}.projection set state = 'paused' where id = $1 and state <> 'stopped'`, [id])
+    for (let tries = 0; tries < 100; tries++) {
+      await worker.tend()
+      const { rows } = await database.query(
+        `select from ${s}.checkpoint where projection = $1 and owner is not null and lease_until > clock_timestamp() limit 1`,
+        [id],
+      )
+      if (rows.length === 0) return
+      await clock.sleep(50)
+    }
+  }
+
   return {
     async status() {
       const found = await status()
@@ -150,17 +164,8 @@ export function projectionHandle(
     },
     async pause() {
       const { version } = await own()
-      await database.query(`update ${s}.projection set state = 'paused' where id = $1 and state <> 'stopped'`, [version.id])
+      await setAside(version.id)
       log('warn', `${name}: version ${version.version} is paused`)
-      for (let tries = 0; tries < 100; tries++) {
-        await worker.tend()
-        const { rows } = await database.query(
-          `select from ${s}.checkpoint where projection = $1 and owner is not null and lease_until > clock_timestamp() limit 1`,
-          [version.id],
-        )
-        if (rows.length === 0) return
-        await clock.sleep(50)
-      }
     },
     async resume() {
       const { version } = await own()
@@ -172,6 +177,8 @@ export function projectionHandle(
     },
     async accept() {
       const found = await own()
+      // Whoever folds it must begin anew, and not go on from what it remembers.
+      await setAside(found.version.id)
       await reset(runtime, found)
       worker.readmit(found.version.id)
       log('warn', `${name}: the log was accepted as it is; folding everything again`)
