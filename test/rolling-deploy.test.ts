@@ -267,7 +267,9 @@ describe.skipIf(server?.skip)(`two releases beside each other, seed ${seed}`, ()
       ['kept', day],
       ['dropped soon', 1500],
     ] as const) {
-      test.skipIf(missing[place])(
+      // Each place and each way is for the long form; the short one has a place where rows are read in a snapshot, and one where they are not.
+      const isShort = (place === 'home' && kept === 'kept') || (place === 'redis' && kept !== 'kept')
+      test.skipIf(missing[place] || !(isLong || isShort))(
         `killed at random while clients write and ask, the rows in ${place}, the old version ${kept}: nothing is mixed, and nothing goes back`,
         async () => {
           openPlace(place)
