@@ -35,6 +35,12 @@ for (const target of databases) {
       return rows.map(({ first, last }) => [first, last])
     }
 
+    async function owners() {
+      const { database, schema } = suite.opened()
+      const { rows } = await database.query<{ owner: string | null }>(`select owner from "${schema}".checkpoint`)
+      return rows.map(({ owner }) => owner)
+    }
+
     /** Divides again and again while events are appended, and compares every row with its fold. */
     async function divideUnderLoad(worker: ProjectionWorker, handle: ReturnType<typeof handleOf>) {
       let writing = true
@@ -88,7 +94,8 @@ for (const target of databases) {
       await ledger.fill(opened)
       await first.settle()
       await handleOf(first).divide(2)
-      await first.settle()
+      // Until each has an owner of its own, the one of the whole may still write.
+      await waitUntil(async () => (await owners()).every((owner) => owner !== null))
       hindered.onApply = async (batch: Batch) => (batch.partitions.first >= 32 ? false : undefined)
       await ledger.fill(deposits(200))
       const model = first.own[0]?.model
