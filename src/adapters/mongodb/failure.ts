@@ -14,3 +14,8 @@ export function failureOf(error: unknown, description: string, during: 'connect'
   }
   return /^Mongo/.test(error.name) ? new HeadwaterError('store_error', said, { cause: error }) : error
 }
+
+/** FerretDB fails where a collection is dropped while it reads it; MongoDB finds nothing there. */
+export function isVanished(error: unknown): boolean {
+  return error instanceof Error && /^Mongo/.test(error.name) && error.message.includes('SQLSTATE 42P01')
+}

@@ -14,7 +14,7 @@ import {
 import { BatchApplication } from './batch-application.ts'
 import { MongodbConnection, type ServerTraits } from './connection.ts'
 import { collectionName, ours, parkedOf, type RowDocument, storedRow, textField } from './document.ts'
-import { failureOf } from './failure.ts'
+import { failureOf, isVanished } from './failure.ts'
 import { lowestOf, type State, standsAt } from './state.ts'
 import { isParked, Version } from './version.ts'
 
@@ -207,13 +207,19 @@ class DocumentStore implements MongodbStore {
 
   async #run<T>(during: 'statement' | 'commit', model: StoredModel, work: (version: Version) => Promise<T>): Promise<T> {
     const opened = await this.#connection.opened()
-    try {
-      return await work(new Version(opened, model, this.description))
-    } catch (error) {
-      throw failureOf(error, this.description, during)
+    for (let time = 1; ; time++) {
+      try {
+        return await work(new Version(opened, model, this.description))
+      } catch (error) {
+        // To repeat what was broken off is harmless, and now the collection is seen not to be there.
+        if (time >= tries || !isVanished(error)) throw failureOf(error, this.description, during)
+      }
     }
   }
 }
+
+/** How often what met a collection as it was dropped is done again. */
+const tries = 5
 
 /** A version that is not in the store. */
 const missing: Seen<never> = { checkpoint: null, rows: [], parked: 0 }
