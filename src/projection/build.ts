@@ -8,6 +8,9 @@ import { verify } from './verify.ts'
 import { versionDifferences } from './version-differences.ts'
 
 const sampleSize = 200
+/** For so long, and looking so often, a build waits for other ranges, which others may fold, to get where its first range is. */
+const othersMs = 2000
+const lookMs = 20
 
 /** Notes when the build of a version begins and how much there is to fold; nothing if that was noted. */
 export async function beginBuild(runtime: ProjectionRuntime, id: number): Promise<void> {
@@ -33,11 +36,12 @@ export async function beginAgain(runtime: ProjectionRuntime, version: Projection
  * Finishes the build of a version that has reached the head: adds its indexes, verifies a sample against a fold of its own, and switches to it.
  * Whether it is live now; false: try again when it has caught up.
  */
-export async function finishBuild(runtime: ProjectionRuntime, own: OwnProjection): Promise<boolean> {
+export async function finishBuild(runtime: ProjectionRuntime, own: OwnProjection, signal: AbortSignal): Promise<boolean> {
   const { log } = runtime
   const { version, store, model } = own
   const { position: head } = await runtime.eventLog.head()
   await store.index?.(model)
+  if (!(await reached(runtime, own, head, signal))) return false
   const { differences } = await verify(runtime, own, { sample: sampleSize })
   const [first] = differences
   if (first) {
@@ -45,13 +49,24 @@ export async function finishBuild(runtime: ProjectionRuntime, own: OwnProjection
     await stopProjection(runtime, version, 'not_verified', reason)
     return false
   }
-  // Other ranges of keys may be folded by others, who are not there yet.
-  const { checkpoint } = await store.load(model, [])
-  if (!checkpoint || checkpoint.position < head) return false
   await showDifferences(runtime, own)
   const live = await switchTo(runtime, version)
   if (live) log('info', `${version.name}: version ${version.version} is live`)
   return live
+}
+
+/** Whether all ranges get beyond a position in good time. While there are new events all the time they are never all at the head. */
+async function reached(
+  { clock }: ProjectionRuntime,
+  { store, model }: OwnProjection,
+  position: number,
+  signal: AbortSignal,
+): Promise<boolean> {
+  for (const until = clock.now() + othersMs; ; await clock.sleep(lookMs, signal)) {
+    const { checkpoint } = await store.load(model, [])
+    if (checkpoint && checkpoint.position >= position) return true
+    if (signal.aborted || clock.now() >= until) return false
+  }
 }
 
 /** What queries will answer otherwise, for a person to look at. */

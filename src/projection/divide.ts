@@ -68,7 +68,7 @@ async function levelled(
   }
   const eventLog = logOn(transaction, schema)
   const store = databaseStore(transaction, schema, { home: true })
-  await level({ name: version.name, eventLog, store, model, folding, skipped, now: () => clock.now() }, standings)
+  await level({ name: version.name, eventLog, store, model, folding, skipped, mayHoldRows: false, now: () => clock.now() }, standings)
   return await holdRanges(transaction, schema, version.id)
 }
 

@@ -19,6 +19,8 @@ export interface Place {
   readonly model: StoredModel
   readonly folding: Folding
   readonly skipped: ReadonlySet<string>
+  /** As a {@link WorkingSet} takes it. */
+  readonly mayHoldRows: boolean
   /** Milliseconds since 1970. */
   readonly now: () => number
 }
@@ -45,8 +47,8 @@ export function spread(standings: readonly Standing[]): number {
 }
 
 async function raise(place: Place, { partitions, checkpoint }: Standing, highest: Checkpoint | null): Promise<void> {
-  const { eventLog, store, model, folding, skipped, now, name } = place
-  const set = new WorkingSet({ folding, model, partitions, skipped, checkpoint, now, cacheRows })
+  const { eventLog, store, model, folding, skipped, mayHoldRows, now, name } = place
+  const set = new WorkingSet({ folding, model, partitions, skipped, checkpoint, mayHoldRows, now, cacheRows })
   const target = highest?.position ?? 0
   for (let stored = checkpoint; set.reached.position < target; ) {
     const after = set.reached.position

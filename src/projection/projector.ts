@@ -31,6 +31,8 @@ export interface ProjectorOptions {
   readonly pollIntervalMs: number
   /** Events that a person took out, as {@link skipId}. Grows with `skip` requests. */
   readonly skipped: Set<string>
+  /** Whether rows of a first batch that broke off may be in a store that stands at nothing. */
+  readonly mayHoldRows: boolean
   /** Something was written, or the head was reached. */
   readonly onProgress: () => void
   /** The store has nothing of the version: it is new, or was emptied. */
@@ -258,9 +260,9 @@ export class Projector implements Subscriber {
   }
 
   #place() {
-    const { runtime, store, folding, skipped, version } = this.#options
+    const { runtime, store, folding, skipped, mayHoldRows, version } = this.#options
     const { eventLog, clock } = runtime
-    return { name: version.name, eventLog, store, model: this.#model, folding, skipped, now: () => clock.now() }
+    return { name: version.name, eventLog, store, model: this.#model, folding, skipped, mayHoldRows, now: () => clock.now() }
   }
 
   #startFrom(checkpoint: Checkpoint | null): void {
@@ -271,7 +273,7 @@ export class Projector implements Subscriber {
   }
 
   #emptySet(checkpoint: Checkpoint | null): WorkingSet {
-    const { folding, partitions, skipped, version } = this.#options
+    const { folding, partitions, skipped, mayHoldRows, version } = this.#options
     const cacheRows = this.#options.building() ? 100_000 : 20_000
     return new WorkingSet({
       folding,
@@ -279,6 +281,7 @@ export class Projector implements Subscriber {
       partitions,
       skipped,
       checkpoint,
+      mayHoldRows,
       now: () => this.#options.runtime.clock.now(),
       cacheRows,
     })

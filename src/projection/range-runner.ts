@@ -32,6 +32,8 @@ export class RangeRunner {
   readonly #repeats = new Repeats()
   readonly #done: Promise<void>
   #told: number | undefined
+  /** Whether a batch was lost since anything was written: maybe to what a first batch left that broke off. */
+  #hasLost = false
   projector: Projector | undefined
   /** What keeps it from getting on, as last seen. */
   trouble: string | undefined
@@ -96,6 +98,7 @@ export class RangeRunner {
           await this.projector.run(signal)
         } catch (error) {
           if (signal.aborted || (await this.#gaveUp(error))) break
+          this.#hasLost ||= error instanceof LostError
           failures = this.projector && this.projector.position > before ? 1 : failures + 1
           await this.#pause(error, failures)
         }
@@ -120,8 +123,10 @@ export class RangeRunner {
       feed,
       pollIntervalMs,
       skipped: own.skipped,
+      mayHoldRows: this.#hasLost,
       onProgress: () => {
         this.trouble = undefined
+        this.#hasLost = false
         const afterMs = this.#repeats.over(runtime.clock.now())
         if (afterMs !== undefined) runtime.log('info', `${own.version.name}: gets on again`, { afterMs })
         this.#options.onProgress(this)

@@ -370,7 +370,7 @@ export class ProjectionWorker {
     if (this.#stateOf(id) !== 'building' || range.first !== 0 || !projector?.atHead || this.#finishing.has(id) || this.#stop.signal.aborted)
       return
     const finishing = (async () => {
-      if (await finishBuild(this.#runtime, own)) await this.refresh()
+      if (await finishBuild(this.#runtime, own, this.#stop.signal)) await this.refresh()
       else await this.#runtime.clock.sleep(50, this.#stop.signal)
       this.progress.ring()
     })()

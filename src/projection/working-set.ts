@@ -47,6 +47,8 @@ export class WorkingSet {
     readonly partitions: Partitions
     readonly skipped: ReadonlySet<string>
     readonly checkpoint: Checkpoint | null
+    /** Whether a store that stands at nothing may hold rows: what a first batch left that broke off. */
+    readonly mayHoldRows: boolean
     /** How many rows are remembered after they were written; of large rows fewer. */
     readonly cacheRows: number
     /** Milliseconds since 1970. */
@@ -62,7 +64,7 @@ export class WorkingSet {
     this.#provenAt = options.now()
     this.#position = options.checkpoint?.position ?? 0
     this.#eventId = options.checkpoint?.eventId ?? null
-    this.#slots = new Slots(this.#position === 0)
+    this.#slots = new Slots(this.#position === 0 && !options.mayHoldRows)
   }
 
   /** What is folded, whether it is stored or not. */

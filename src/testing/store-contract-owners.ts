@@ -54,6 +54,26 @@ export const partitionChecks: Readonly<Record<string, StoreCheck>> = {
     assert.deepEqual(await keysInOrder(store, model, { index: 1 }), [y, x])
   },
 
+  'lets all ranges of one owner move at the same time': async ({ store, model }) => {
+    await applied(store, model, batch(null, 0, []))
+    const ranges = Array.from({ length: 8 }, (_, i) => ({ first: i * 8, last: i * 8 + 7 }))
+    const moves = 10
+    await Promise.all(
+      ranges.map(async (partitions) => {
+        for (let from = 0; from < moves; from++) {
+          const rows = keysWithin(partitions, 2).map((key) => change(model, key, from, from + 1, { group, size: from }))
+          // Where a range is cut off the whole for the first time, the others may meet that, and come again.
+          let tries = 1
+          while ((await store.apply(model, batch(from, from + 1, rows, { partitions }))) !== 'applied')
+            assert.ok(tries++ < 30, `${partitions.first} cannot leave ${from}`)
+        }
+      }),
+    )
+    assert.deepEqual(await checkpointOf(store, model), at(moves))
+    if (store.checkpoints) assert.deepEqual(await spread(store, model), [[0, 63, moves]])
+    assert.equal((await listed(store, model)).length, 16)
+  },
+
   'lets ranges be cut and joined where their checkpoints are level': async ({ store, model }) => {
     await applied(store, model, batch(null, 1, []))
     await applied(store, model, batch(1, 2, [], { partitions: { first: 10, last: 20 } }))

@@ -145,7 +145,16 @@ describe('folding', () => {
               },
             }
             const begin = () =>
-              new WorkingSet({ folding, model, partitions, skipped: new Set(), checkpoint: from, cacheRows, now: Date.now })
+              new WorkingSet({
+                folding,
+                model,
+                partitions,
+                skipped: new Set(),
+                checkpoint: from,
+                mayHoldRows: false,
+                cacheRows,
+                now: Date.now,
+              })
             let set = begin()
             const flush = async (late: boolean) => {
               await settle()
@@ -177,7 +186,16 @@ describe('folding', () => {
 
   test('a batch that is on its way is known to the next: its rows, and that it deleted some', async () => {
     const store = memory()
-    const set = new WorkingSet({ folding, model, partitions: whole, skipped: new Set(), checkpoint: null, cacheRows: 2, now: Date.now })
+    const set = new WorkingSet({
+      folding,
+      model,
+      partitions: whole,
+      skipped: new Set(),
+      checkpoint: null,
+      mayHoldRows: false,
+      cacheRows: 2,
+      now: Date.now,
+    })
     await set.fold([event(1, 'Added', { to: ['a', 'b'], n: 1 }), event(2, 'Removed', { to: ['b'] })], store, async () => undefined)
     const first = set.take(null)
     let written = false
@@ -219,6 +237,7 @@ describe('folding', () => {
       partitions: whole,
       skipped: new Set(),
       checkpoint: null,
+      mayHoldRows: false,
       cacheRows: 2,
       now: Date.now,
     })

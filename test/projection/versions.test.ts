@@ -100,7 +100,7 @@ for (const target of databases) {
       const running = await started(balances(), { fold: false })
       const [own] = running.own
       if (!own) throw new Error('not registered')
-      expect(await finishBuild(ledger.runtime, own)).toBe(false)
+      expect(await finishBuild(ledger.runtime, own, new AbortController().signal)).toBe(false)
       await running.refresh()
       expect(running.versions).toMatchObject([{ state: 'building', active: false }])
       const folding = await started(balances())

@@ -60,7 +60,8 @@ export interface Asked {
 
 /**
  * A client that counts and sets prices under keys of its own, and after each write asks every place for it under the write's token. Nobody else writes
- * those keys, so exactly one answer is right.
+ * those keys, so exactly one answer is right. Each write takes along the token of the one before it under its key: a write that finds nothing to change,
+ * as one that takes away what is gone, says nothing of that one by itself.
  */
 export async function askOwnWrites(
   app: CounterApplication,
@@ -74,6 +75,7 @@ export async function askOwnWrites(
   const { places, client, random, until } = options
   const totals = new Map<string, Total>()
   const prices = new Map<string, Price>()
+  const tokens = new Map<string, string>()
   const wrong: string[] = []
   const failed = new Map<string, number>()
   let answered = 0
@@ -88,17 +90,23 @@ export async function askOwnWrites(
       failed.set(code, (failed.get(code) ?? 0) + 1)
     }
   }
+  const write = async (name: 'count' | 'setPrice', id: string, input: object) => {
+    const before = tokens.get(`${name} ${id}`)
+    const { token } = await app.execute(name, { id, ...input }, before === undefined ? {} : { after: before })
+    tokens.set(`${name} ${id}`, token)
+    return token
+  }
   for (let round = 0; !until(round); round++) {
     const id = `${client}-${random(6)}`
     const by = random(8)
     if (random(2) === 0) {
-      const { token } = await app.execute('count', { id, by })
+      const token = await write('count', id, { by })
       const row = totals.get(id)
       if (by === 0) totals.delete(id)
       else totals.set(id, { total: (row?.total ?? 0) + by, events: (row?.events ?? 0) + 1 })
       await Promise.all(places.map((name) => ask(`total_${name}`, id, token, totals.get(id) ?? null)))
     } else {
-      const { token } = await app.execute('setPrice', { id, price: by })
+      const token = await write('setPrice', id, { price: by })
       const row = prices.get(id)
       if (by === 0) prices.delete(id)
       else prices.set(id, { id, price: by, changes: (row?.changes ?? 0) + 1 })

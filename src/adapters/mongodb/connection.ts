@@ -2,12 +2,13 @@ import type * as driver from 'mongodb'
 import { HeadwaterError } from '../../index.ts'
 import { importPeer } from '../../internal/import-peer.ts'
 import { failureOf } from './failure.ts'
+import { Turns } from './turns.ts'
 
 /** What the server is, as it says itself. */
 export interface ServerTraits {
   readonly server: 'mongodb' | 'ferretdb'
   readonly version: string
-  /** Whether an update is one step with its condition. FerretDB 1 has no such thing: one owner at a time is then all that is safe. */
+  /** Whether an update is one step with its condition. FerretDB 1 has no such thing: owners in one process at a time are then all that is safe. */
   readonly hasCompareAndSet: boolean
   readonly documentBytesMax: number
 }
@@ -18,6 +19,7 @@ export interface Opened {
   readonly database: driver.Db
   readonly driver: typeof driver
   readonly traits: ServerTraits
+  readonly turns: Turns
 }
 
 /** A database of a server. Connects when it is first used; the driver opens it again after a break. */
@@ -67,7 +69,7 @@ export class MongodbConnection {
         readConcern: new driver.ReadConcern('majority'),
         writeConcern: { w: 'majority', journal: true },
       })
-      return { client, database, driver, traits: traitsOf(await database.admin().command({ buildInfo: 1 })) }
+      return { client, database, driver, traits: traitsOf(await database.admin().command({ buildInfo: 1 })), turns: new Turns() }
     } catch (error) {
       if (isOurs) await client.close()
       throw error

@@ -40,7 +40,7 @@ export interface MongodbStore extends Store {
   nativeOf(model: StoredModel): Promise<MongodbNative>
   /** The collection with the rows of a version. */
   collectionName(model: StoredModel): string
-  /** What the server is; where `hasCompareAndSet` is false only one owner at a time is safe. */
+  /** What the server is; where `hasCompareAndSet` is false only one process at a time may own it. */
   traits(): Promise<ServerTraits>
   /** Closes the client if the store opened it. */
   close(): Promise<void>

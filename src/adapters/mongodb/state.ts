@@ -4,6 +4,7 @@ import { type Checkpoint, IncompatibleStoreError, type Partitions, partitionCoun
 import { allWithin, coveredCount, type Run, withRun } from '../../internal/runs.ts'
 import { foreign, type RowDocument } from './document.ts'
 import { inserted, type Marker } from './marker.ts'
+import type { Turns } from './turns.ts'
 
 const format = 1
 
@@ -38,6 +39,8 @@ export type StateChange = Partial<Pick<State, 'runs' | 'parked' | 'uncounted'>>
 export interface StateOptions {
   readonly long: (value: number) => Long
   readonly description: string
+  /** Where the server itself cannot change the document only if it is still as it was read. */
+  readonly turns: Turns | undefined
 }
 
 const tries = 20
@@ -106,14 +109,14 @@ export class VersionState {
 
   /** Changes the document, if it is still as it was read; undefined: it is not. */
   async change(state: State, change: StateChange): Promise<State | undefined> {
-    const { long } = this.#options
+    const { long, turns } = this.#options
     const { runs, ...fields } = change
     const checkpoints = runs?.map(({ first, last, value: { position, eventId } }) => ({ first, last, position: long(position), eventId }))
     const after = { ...state, ...change, stamp: state.stamp + 1 }
-    const { matchedCount } = await this.#collection.updateOne(
-      { _id: idOf(this.#model), incarnation: state.incarnation, stamp: long(state.stamp) },
-      { $set: { ...fields, ...(checkpoints && { checkpoints }), stamp: long(after.stamp) } },
-    )
+    const _id = idOf(this.#model)
+    const set = { ...fields, ...(checkpoints && { checkpoints }), stamp: long(after.stamp) }
+    const update = () => this.#collection.updateOne({ _id, incarnation: state.incarnation, stamp: long(state.stamp) }, { $set: set })
+    const { matchedCount } = await (turns ? turns.take(_id, update) : update())
     return matchedCount === 1 ? after : undefined
   }
 

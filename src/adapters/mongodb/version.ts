@@ -23,13 +23,17 @@ export class Version {
   readonly update: 'updateOne' | 'updateMany'
 
   constructor(opened: Opened, model: StoredModel, description: string) {
-    const { database, driver, traits } = opened
+    const { database, driver, traits, turns } = opened
     const isFerret = traits.server === 'ferretdb'
     this.model = model
     this.opened = opened
     this.rows = database.collection<RowDocument>(collectionName(model))
     this.marker = new Marker(this.rows, (hex) => new driver.ObjectId(hex))
-    this.state = new VersionState(database, model, this.rows, this.marker, { long: this.long, description })
+    this.state = new VersionState(database, model, this.rows, this.marker, {
+      long: this.long,
+      description,
+      turns: traits.hasCompareAndSet ? undefined : turns,
+    })
     this.byKeys = new ByKeys(this.rows, this.marker, isFerret)
     this.bulk = new Bulk(this.rows, isFerret ? lanesMax : 1)
     this.update = isFerret ? 'updateMany' : 'updateOne'
