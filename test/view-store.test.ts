@@ -6,6 +6,7 @@ import {
   headwater,
   type MaterializedView,
   materializedView,
+  query,
   type Store,
   silentLog,
   type as typeOf,
@@ -134,6 +135,41 @@ for (const target of databases) {
         await app.settle()
         expect((await app.readModel('cards').verify()).differences).toEqual([])
         expect(await app.readModel('cards').status()).toMatchObject({ state: 'live', rows: 40 })
+      })
+
+      test('a view that moved to a store is not back by itself when older code runs again, which says what to do', async () => {
+        await database.query(cardTables)
+        const application = async (cards: ReturnType<typeof cardsView>) => {
+          const card = query('card', {
+            input: typeOf<{ id: number }>(),
+            reads: { cards },
+            execute: async ({ id }, { cards }) => (await cards.get(id))?.id,
+          })
+          const options = { database: lasting(database), schema, log: silentLog, pollIntervalMs: 10 }
+          const app = headwater({ ...options, readModels: { cards }, queries: { card } })
+          apps.push(app as unknown as Headwater)
+          await app.start()
+          await app.settle()
+          return app
+        }
+        const before = await application(cardsView({}))
+        await before.stop()
+        const moved = await application(cardsView({ store }))
+        await expect.poll(() => moved.readModel('cards').status()).toMatchObject({ state: 'live', version: 2, available: true })
+        expect((await moved.query('card', { id: 1 })).result).toBe(1)
+        await moved.stop()
+        const back = await application(cardsView({}))
+        await expect(back.query('card', { id: 1 })).rejects.toMatchObject({
+          code: 'stopped',
+          message: expect.stringContaining('rollback()'),
+        })
+        expect(await back.readModel('cards').status()).toMatchObject({
+          available: false,
+          error: expect.stringMatching(/does not use/),
+        })
+        await back.readModel('cards').rollback()
+        expect((await back.query('card', { id: 1 })).result).toBe(1)
+        expect(await back.readModel('cards').status()).toMatchObject({ state: 'live', version: 1, available: true, error: undefined })
       })
     })
   }

@@ -67,8 +67,12 @@ function locateView({ schema, views, stores }: Whereabouts, readModel: string): 
       active.store === null
         ? // Asked for each statement, so that a switch in the middle of a query is seen.
           tableReader(client, { name: readModel, stored: () => storedTable(schema, activeVersion(views, readModel) ?? active), check })
-        : storedViewReader({ schema, stores }, active, client, { check }),
+        : storedViewReader({ schema, stores }, active, client, { check, isMoving: isMoving(views, readModel) }),
   }
+}
+
+function isMoving({ versions }: ViewWorker, readModel: string): boolean {
+  return versions.some(({ name, state }) => name === readModel && (state === 'building' || state === 'installing'))
 }
 
 function activeVersion(worker: ViewWorker, readModel: string): ViewVersion | undefined {

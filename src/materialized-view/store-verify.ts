@@ -1,6 +1,6 @@
 import { quote } from '../database/identifier.ts'
-import { NotReadyError } from '../errors.ts'
 import { canonicalJson } from '../internal/json.ts'
+import { unknownStore } from '../read-model/unknown-store.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
 import { type MadeRow, selectRows } from './store-rows.ts'
 import { afterKeys } from './stored-key.ts'
@@ -33,7 +33,7 @@ export async function verifyStored(
   options: { readonly sample?: number; readonly keys?: readonly string[] },
 ): Promise<{ keysChecked: number; differences: readonly RowDifference[] }> {
   const view = storedView(runtime, version)
-  if (!view) throw new NotReadyError('building', version.name, `its rows are in ${version.store}, which this process does not use`)
+  if (!view) throw unknownStore(version.name, version.store, false)
   const differences: RowDifference[] = []
   let unsure: string[] = []
   let keysChecked = 0

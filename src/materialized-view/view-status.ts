@@ -1,6 +1,7 @@
 import { quote } from '../database/identifier.ts'
 import { type BuildProgress, builtInMs, type ReadModelState, type ReadModelStatus } from '../read-model/read-model.ts'
-import { nothingSeen, type StoreSight, storeSight } from '../read-model/store-sight.ts'
+import { outOfSight, type StoreSight, storeSight } from '../read-model/store-sight.ts'
+import { inUnknownStore } from '../read-model/unknown-store.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
 import { storedView } from './stored-view.ts'
 
@@ -63,7 +64,10 @@ async function statusOf(
     sources,
     build: building && progressOf(runtime, building, counts.get(building.id)),
     builtInMs: builtInMs(shown),
-    error: own.find(({ state }) => state === 'stopped')?.error ?? own.find(({ trouble }) => trouble !== null)?.trouble ?? undefined,
+    error:
+      own.find(({ state }) => state === 'stopped')?.error ??
+      own.find(({ trouble }) => trouble !== null)?.trouble ??
+      (seen === outOfSight ? inUnknownStore(shown.store) : undefined),
     advice: shown.shape.advice,
   }
 }
@@ -112,7 +116,7 @@ async function readCounts(runtime: ViewRuntime): Promise<ReadonlyMap<number, Cou
 function sightOf(runtime: ViewRuntime, version: ViewVersion): Promise<StoreSight> | undefined {
   if (version.store === null) return undefined
   const view = storedView(runtime, version)
-  if (!view) return Promise.resolve(nothingSeen)
+  if (!view) return Promise.resolve(outOfSight)
   return storeSight(runtime.clock, view.store, view.model)
 }
 

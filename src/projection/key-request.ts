@@ -145,7 +145,7 @@ async function refold(
   begin: (entry: Entry) => Entry,
 ): Promise<{ keys: readonly string[]; outcome: string }> {
   const folded = new Map([...stored].map(([key, entry]) => [key, begin(entry)]))
-  const after = Math.min(...[...folded.values()].map(({ position }) => position))
+  const after = [...folded.values()].reduce((lowest, { position }) => Math.min(lowest, position), Number.POSITIVE_INFINITY)
   const range = { after, upTo: owner.checkpoint.position }
   for await (const routed of keyEvents(owner.eventLog, owner.folding, new Set(stored.keys()), range)) {
     for (const one of routed) for (const key of one.keys) folded.set(key, foldNext(owner, folded.get(key) ?? nothing, key, one))

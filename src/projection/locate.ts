@@ -1,5 +1,6 @@
 import { NotReadyError } from '../errors.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
+import { unknownStore } from '../read-model/unknown-store.ts'
 import type { ProjectionVersion } from './registry.ts'
 import type { ProjectionWorker } from './worker.ts'
 
@@ -31,7 +32,12 @@ export function locateProjection(worker: ProjectionWorker, name: string): Locate
     throw new NotReadyError('stopped', name, active.error ?? 'the log is not the one it was folded from')
   if (active.state === 'building' || active.builtAt === null) throw new NotReadyError('building', name, 'it is being folded anew')
   const place = worker.placeOf(active)
-  if (!place) throw new NotReadyError('stopped', name, `its rows are in ${active.store}, which this process does not know`)
+  if (!place)
+    throw unknownStore(
+      name,
+      active.store,
+      own.some(({ state, id }) => state === 'building' && id !== active.id),
+    )
   return {
     version: active,
     ...place,

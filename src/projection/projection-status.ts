@@ -1,7 +1,8 @@
 import { quote } from '../database/identifier.ts'
 import { type BuildProgress, builtInMs, type RangeOwner, type ReadModelState, type ReadModelStatus } from '../read-model/read-model.ts'
 import type { Store } from '../read-model/store.ts'
-import { nothingSeen, type StoreSight, storeSight } from '../read-model/store-sight.ts'
+import { outOfSight, type StoreSight, storeSight } from '../read-model/store-sight.ts'
+import { inUnknownStore } from '../read-model/unknown-store.ts'
 import { type ProjectionRuntime, type ProjectionVersion, storedModel } from './registry.ts'
 
 export interface StatusOptions {
@@ -74,7 +75,8 @@ async function statusOf(
     sources: [{ table: `${runtime.schema}.event`, rows: count?.head ?? 0, bytes: count?.logBytes ?? 0 }],
     build: building && progressOf(building, counts.get(building.id)),
     builtInMs: builtInMs(shown),
-    error: own.find(({ state }) => state === 'stopped')?.error ?? trouble,
+    error:
+      own.find(({ state }) => state === 'stopped')?.error ?? trouble ?? (seen === outOfSight ? inUnknownStore(shown.store) : undefined),
     advice: [],
     owners: count?.owners ?? [],
   }
@@ -130,6 +132,6 @@ function sightOf(
 ): Promise<StoreSight> | undefined {
   if (version.store === null) return undefined
   const store = storeOf(version)
-  if (!store) return Promise.resolve(nothingSeen)
+  if (!store) return Promise.resolve(outOfSight)
   return storeSight(clock, store, storedModel(schema, version))
 }

@@ -19,7 +19,9 @@ interface Looking {
 
 const patienceMs = 1000
 /** Of a version that was never looked at. */
-export const nothingSeen: StoreSight = { size: { rows: 0, bytes: 0 }, parked: undefined, answers: undefined }
+const nothingSeen: StoreSight = { size: { rows: 0, bytes: 0 }, parked: undefined, answers: undefined }
+/** Of a version in a store that this process does not use. */
+export const outOfSight: StoreSight = { ...nothingSeen, answers: false }
 const lookings = new WeakMap<Store, Map<string, Looking>>()
 
 /**

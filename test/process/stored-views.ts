@@ -20,7 +20,7 @@ export function cardsView({
   name = 'cards',
   select = 'select id, title, price, category, changed from cards',
 }: {
-  store: Store
+  store?: Store
   name?: string
   select?: string
 }) {
@@ -30,7 +30,7 @@ export function cardsView({
     select,
     changedBy: { cards: 'id' },
     indexes: { byPrice: ['price'], byCategory: ['category', 'changed'] },
-    store,
+    ...(store && { store }),
   })
 }
 
