@@ -27,6 +27,8 @@ export class ReadAhead {
       // Its failure is thrown to whoever asks for it, if anybody does.
       ahead.catch(() => undefined)
       this.#ahead = { after: last.position, events: ahead }
+      // The reader is busy as soon as it has these: until the loop has turned once, the statement has not left the process.
+      await new Promise((resolve) => setImmediate(resolve))
     }
     return events
   }
