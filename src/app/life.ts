@@ -11,7 +11,8 @@ export interface Starting {
 /** Where an application is in its life, from new over started to stopped, and what is under way in it. It is started once, and stopped once. */
 export class Life {
   readonly #stop = new AbortController()
-  readonly #underWay = new Set<Promise<unknown>>()
+  #underWay = 0
+  #onIdle: (() => void) | undefined
   #state: 'new' | 'starting' | 'started' | 'stopped' = 'new'
   #starting: Promise<void> | undefined
   #stopping: Promise<void> | undefined
@@ -45,12 +46,11 @@ export class Life {
   /** A call, which `stop()` lets finish. @throws {UsageError} see {@link mustBeStarted} */
   async during<T>(what: string, work: () => Promise<T>): Promise<T> {
     this.mustBeStarted(what)
-    const call = work()
-    this.#underWay.add(call)
+    this.#underWay++
     try {
-      return await call
+      return await work()
     } finally {
-      this.#underWay.delete(call)
+      if (--this.#underWay === 0) this.#onIdle?.()
     }
   }
 
@@ -64,7 +64,7 @@ export class Life {
     this.#state = 'stopped'
     this.#stop.abort()
     await Promise.allSettled([this.#starting])
-    await Promise.allSettled(this.#underWay)
+    if (this.#underWay > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve))
     await work()
   }
 }

@@ -26,6 +26,7 @@ export function readSide(
     clock,
     generation: of.generation,
     locate: (readModel) => locate({ schema, views: of.views, projections, runtime, stores }, readModel),
+    seen: () => [of.views.versions, projections.versions],
     refresh: async () => {
       await of.views.refresh()
       if (of.folds) await projections.refresh()

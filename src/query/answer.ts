@@ -8,7 +8,7 @@ import type { Answer, Query, QueryOptions } from '../message/query.ts'
 import { parse } from '../message/schema.ts'
 import { decodeToken, type Token } from '../message/token.ts'
 import type { Reader } from '../read-model/read-model.ts'
-import { onLiveVersions } from './live-versions.ts'
+import { type LiveVersions, onNewerVersions } from './live-versions.ts'
 import type { ReplicaSet } from './replica-set.ts'
 
 /** A read model as a query finds it: the version that is live now. */
@@ -34,7 +34,7 @@ export interface ReadDemand {
 }
 
 /** What answering needs of the read side; `app/` fills it. */
-export interface ReadSide {
+export interface ReadSide extends LiveVersions {
   readonly database: Database
   /** Copies of it that may be read instead. */
   readonly replicas: ReplicaSet | undefined
@@ -44,8 +44,6 @@ export interface ReadSide {
   readonly generation: () => string
   /** @throws {NotReadyError} `building` */
   readonly locate: (readModel: string) => Located
-  /** Looks again which versions are live. */
-  readonly refresh: () => Promise<void>
   /** Tells the workers that somebody waits. */
   readonly wake: () => void
   /** Rings when a read model got further. */
@@ -87,12 +85,19 @@ export async function answer(side: ReadSide, query: Query, input: unknown, optio
   if (token && token.generation !== side.generation()) {
     throw new TokenError('other_generation', 'the token was made before the database was restored or replaced; drop it and read afresh')
   }
-  return await onLiveVersions(side, query, () => answerParsed(side, { query, parsed, options }, token))
+  const asked = { query, parsed, options }
+  const isUndemanding = !token && !options.latest && options.maxStalenessMs === undefined
+  const work = () => (isUndemanding ? readAnyhow(side, asked) : readAsDemanded(side, asked, token))
+  const seen = side.seen()
+  try {
+    return await work()
+  } catch (error) {
+    return await onNewerVersions(side, query, { seen, error }, work)
+  }
 }
 
-async function answerParsed(side: ReadSide, asked: Asked, token: Token | undefined): Promise<Answer<unknown>> {
+async function readAsDemanded(side: ReadSide, asked: Asked, token: Token | undefined): Promise<Answer<unknown>> {
   const { options } = asked
-  if (!token && !options.latest && options.maxStalenessMs === undefined) return await readAnyhow(side, asked)
   const newest = options.latest ? await newestWrite(side) : { upTo: token?.upTo, position: 0 }
   // Read after the newest write was. A token that does not know its own names writes that are committed by now.
   const unknown = options.latest || (token !== undefined && token.wal === undefined)
@@ -123,7 +128,7 @@ function checkOptions({ after, latest, maxStalenessMs, waitMs }: QueryOptions): 
 /** Whatever is there. */
 async function readAnyhow(side: ReadSide, asked: Asked): Promise<Answer<unknown>> {
   const found = side.replicas && (await side.replicas.read((client, lagMs) => run(side, asked, { client, lagMs }, anyhow)))
-  return found ? found.value : await run(side, asked, { client: side.database, lagMs: 0 }, anyhow)
+  return found ? found.value : run(side, asked, { client: side.database, lagMs: 0 }, anyhow)
 }
 
 /** Reads in one snapshot in which everything wanted is there, or waits for it. */

@@ -4,28 +4,44 @@ import type { Query } from '../message/query.ts'
 const lookups = 3
 
 /** Where versions that are live are looked up. */
-interface LiveVersions {
+export interface LiveVersions {
   /** @throws {NotReadyError} there is none */
   readonly locate: (readModel: string) => { readonly kept: { readonly id: number } }
+  /** The versions as last seen: other lists after each look. */
+  readonly seen: () => readonly unknown[]
   /** Looks again which versions are live. */
   readonly refresh: () => Promise<void>
 }
 
 /**
- * Runs `work`, which reads the versions that were live when this process last looked. Another process may have switched to others since and dropped them:
- * where they cannot be read it looks again, and runs once more on those that are live by now.
+ * Goes on after `error`, with which `work` failed on the versions that were live when this process last looked (`seen`). Another process may have switched
+ * to others since and dropped them: where they could not be read it looks again, and runs once more on those that are live by now.
  */
-export async function onLiveVersions<T>(versions: LiveVersions, query: Query, work: () => Promise<T>): Promise<T> {
+export async function onNewerVersions<T>(
+  versions: LiveVersions,
+  query: Query,
+  failed: { readonly seen: readonly unknown[]; readonly error: unknown },
+  work: () => Promise<T>,
+): Promise<T> {
+  let { seen, error } = failed
   for (let left = lookups; ; left--) {
-    const before = idsOf(versions, query)
+    if (left === 0 || !mayBeDropped(error) || !(await haveChanged(versions, query, seen))) throw error
+    seen = versions.seen()
     try {
       return await work()
-    } catch (error) {
-      if (left === 0 || before === undefined || !mayBeDropped(error)) throw error
-      await versions.refresh()
-      if (idsOf(versions, query) === before) throw error
+    } catch (again) {
+      error = again
     }
   }
+}
+
+/** Whether others are live than those seen. A look since then may have found them already. */
+async function haveChanged(versions: LiveVersions, query: Query, seen: readonly unknown[]): Promise<boolean> {
+  if (versions.seen().some((list, i) => list !== seen[i])) return true
+  const before = idsOf(versions, query)
+  if (before === undefined) return false
+  await versions.refresh()
+  return idsOf(versions, query) !== before
 }
 
 /** Undefined: not all have one. */
