@@ -9,9 +9,14 @@ import { sleep } from './timing.mjs'
 export function watchConnections(pool, applicationName) {
   /** @type {Map<number, { first: number, last: number }>} */
   const used = new Map()
-  const look = async () => {
+  /** @type {readonly number[]} */
+  let pids = []
+  const find = async () => {
     const { rows } = await pool.query('select pid from pg_stat_activity where application_name = $1', [applicationName])
-    for (const { pid } of rows) {
+    pids = rows.map(({ pid }) => pid)
+  }
+  const look = async () => {
+    for (const pid of pids) {
       const now = await cpuMsOf(pid)
       if (now !== undefined) used.set(pid, { first: used.get(pid)?.first ?? now, last: now })
     }
@@ -19,14 +24,16 @@ export function watchConnections(pool, applicationName) {
   const usedMs = () => [...used.values()].reduce((sum, { first, last }) => sum + last - first, 0)
   let running = true
   const done = (async () => {
-    while (running) {
+    for (let looks = 0; running; looks++) {
+      if (looks % 4 === 0) await find()
       await look()
-      await sleep(100)
+      await sleep(30)
     }
+    await find()
     await look()
   })()
   return {
-    /** Milliseconds of CPU, as of the last look, a tenth of a second ago at most. */
+    /** Milliseconds of CPU, as of the last look, some hundredths of a second ago. */
     usedMs,
     async stop() {
       running = false
