@@ -1,8 +1,8 @@
 import { quote } from '../database/identifier.ts'
 import { DatabaseError, DefinitionError, InvalidInputError } from '../errors.ts'
 import { memberNames, parse, type Schema } from '../message/schema.ts'
+import { afterKeys } from '../read-model/key-text.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
-import { afterKeys } from './stored-key.ts'
 import { storedView } from './stored-view.ts'
 
 /**

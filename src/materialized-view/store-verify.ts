@@ -1,9 +1,9 @@
 import { quote } from '../database/identifier.ts'
 import { canonicalJson } from '../internal/json.ts'
+import { afterKeys } from '../read-model/key-text.ts'
 import { unknownStore } from '../read-model/unknown-store.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
 import { type MadeRow, selectRows } from './store-rows.ts'
-import { afterKeys } from './stored-key.ts'
 import { type StoredView, storedView } from './stored-view.ts'
 
 /** A key at which rows are not what their SELECT says. */

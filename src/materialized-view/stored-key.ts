@@ -2,9 +2,6 @@ import { UsageError } from '../errors.ts'
 import { columnText, columnValue } from './column-value.ts'
 import type { ViewVersion } from './registry.ts'
 
-/** Greater than every key: one has at most 1024 bytes, and this character, the last there is, has four. */
-export const afterKeys = '\u{10ffff}'.repeat(257)
-
 type Keyed = Pick<ViewVersion, 'name' | 'shape'>
 
 /**

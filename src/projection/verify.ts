@@ -1,4 +1,5 @@
 import { canonicalJson } from '../internal/json.ts'
+import { afterKeys } from '../read-model/key-text.ts'
 import { partitionCount, partitionOf, type RangeRow } from '../read-model/store.ts'
 import { type Entry, nothing, route } from './fold.ts'
 import { keyEvents } from './key-events.ts'
@@ -28,8 +29,6 @@ const page = 1000
 const passRows = 100_000
 /** A sample of a read model whose keys are no streams is taken from the rows that the first events made, and nobody changed since. */
 const sampleEvents = 100_000
-/** Greater than every key. */
-export const lastKey = '\u{10ffff}'
 
 /**
  * Folds again and compares, each row at its own position: all keys, or about so many. Nothing is held up meanwhile: what changes while it looks is
@@ -153,10 +152,10 @@ async function readAll(
   const found = new Map<string, Found>()
   const pages: Page[] = []
   for (let from = ''; ; ) {
-    const seen = await own.store.range(own.model, { index: undefined, from, to: lastKey, reverse: false, limit: page })
+    const seen = await own.store.range(own.model, { index: undefined, from, to: afterKeys, reverse: false, limit: page })
     for (const { key, row, position } of seen.rows) if (wanted(key)) found.set(key, { row, position })
     const last: RangeRow | undefined = seen.rows.length === page ? seen.rows.at(-1) : undefined
-    from = last ? `${last.key}\u0001` : lastKey
+    from = last ? `${last.key}\u0001` : afterKeys
     pages.push({ before: Buffer.from(from), position: seen.checkpoint?.position ?? 0 })
     if (!last) return { found, pages }
   }

@@ -1,7 +1,7 @@
 import { canonicalJson } from '../internal/json.ts'
+import { afterKeys } from '../read-model/key-text.ts'
 import { compareText } from '../read-model/order-text.ts'
 import type { RangeRow, Store, StoredModel } from '../read-model/store.ts'
-import { lastKey } from './verify.ts'
 
 /** What a new version says otherwise than the one before it. A definition that changed differs by intent: this is for a person to look at. */
 export interface VersionDifferences {
@@ -52,7 +52,7 @@ export async function versionDifferences(old: Place, next: Place, keysMax = 20_0
 
 async function* rowsOf({ store, model }: Place): AsyncGenerator<RangeRow, undefined> {
   for (let from = ''; ; ) {
-    const { rows } = await store.range(model, { index: undefined, from, to: lastKey, reverse: false, limit: page })
+    const { rows } = await store.range(model, { index: undefined, from, to: afterKeys, reverse: false, limit: page })
     yield* rows
     const last = rows.at(-1)
     if (!last || rows.length < page) return

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { NoIndexError } from '../errors.ts'
 import { invalidCursor } from './cursor.ts'
 import { type FindPlan, type FindRequest, planFind } from './find.ts'
+import { afterKeys } from './key-text.ts'
 import { after, compareText, orderText } from './order-text.ts'
 import type { StoredModel } from './store.ts'
 import type { StoredTable } from './stored-table.ts'
@@ -17,8 +18,6 @@ export interface DocumentRange {
   readonly fingerprint: string
 }
 
-/** Greater than every text. */
-const end = '\u{10ffff}'
 const cursorMax = 16_384
 
 /**
@@ -35,7 +34,7 @@ export function documentRange(model: StoredModel, request: FindRequest): Documen
   const range = {
     index,
     from: bounds.from,
-    to: index === undefined ? end : bounds.to,
+    to: index === undefined ? afterKeys : bounds.to,
     reverse: plan.direction === 'desc',
     limit: plan.limit,
     fingerprint: fingerprintOf(plan, bounds),

@@ -6,6 +6,9 @@ export type KeyValue = string | Readonly<Record<string, string | number>>
 
 const bytesMax = 1024
 
+/** Greater than every key: the last character there is has four bytes. */
+export const afterKeys = '\u{10ffff}'.repeat(bytesMax / 4 + 1)
+
 /**
  * A key as stores keep it: a text as it is, a composite key as JSON with its members in order.
  * @throws {UsageError} what can be no key: empty, too long, not a text nor an object of texts and numbers

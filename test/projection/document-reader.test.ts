@@ -82,6 +82,16 @@ for (const { name, skip, open } of stores) {
       await expect(reader.get('')).rejects.toBeInstanceOf(UsageError)
     })
 
+    test('keys of the last characters that there are come last, and are not left out', async () => {
+      const last = '\u{10ffff}'
+      await write(store, model, {
+        [last]: { author: 'x', year: 1 },
+        [last.repeat(256)]: { author: 'y', year: 2 },
+        a: { author: 'z', year: 3 },
+      })
+      expect((await reader.find({})).items.map(({ author }) => author)).toEqual(['z', 'x', 'y'])
+    })
+
     test('a version that is not in the store, and one that is behind', async () => {
       await expect(reader.get('a')).rejects.toMatchObject({ code: 'building' })
       await expect(reader.find({})).rejects.toBeInstanceOf(NotReadyError)
