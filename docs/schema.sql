@@ -693,10 +693,12 @@ CREATE FUNCTION headwater.split(view_id integer, lane integer, origin xid8, keys
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     AS $_$
+declare
+  bucket text := case when exists (select from "headwater".view_store t where t.view = view_id) then '0' else '"headwater".bucket_' || view_id || '(k)' end;
 begin
-  execute format('insert into "headwater".mark (view, lane, xid, map, keys)
+  execute 'insert into "headwater".mark (view, lane, xid, map, keys)
     select $1, $2, $3, 0, array_agg(k order by n)
-    from (select k, row_number() over (order by "headwater".bucket_%s(k)) as n from unnest($4) k) s group by (n - 1) / 500', view_id)
+    from (select k, row_number() over (order by ' || bucket || ', at) as n from unnest($4) with ordinality u(k, at)) s group by (n - 1) / 500'
   using view_id, lane, origin, keys;
 end $_$;
 

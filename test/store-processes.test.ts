@@ -126,6 +126,38 @@ describe.skipIf(server?.skip || redisSkip)(`read models in several stores, kept 
   )
 
   test(
+    'killed while they build, in their first batch too: the next goes on, and every read model is its fold or its SELECT',
+    async () => {
+      await start({ mongodb: !mongodbSkip })
+      const counters = Array.from({ length: 3000 }, (_, i) => `k${i}`)
+      for (let i = 0; i < counters.length; i += 100)
+        await Promise.all(counters.slice(i, i + 100).map((id) => app.execute('count', { id, by: 1 })))
+      await database.query(`insert into prices select 'k' || n, n, 1 from generate_series(1, 3000) n`)
+      for (let kills = 0; kills < (isLong ? 40 : 6); kills++) {
+        const victim = await worker()
+        await pause(random(400))
+        victim.process.kill('SIGKILL')
+        await victim.exited()
+        children.delete(victim)
+        await lapse()
+        await app.execute('count', { id: `k${random(3000)}`, by: 2 })
+      }
+      await worker()
+      await level()
+      await expectRight()
+    },
+    isLong ? 600_000 : 120_000,
+  )
+
+  /** As if the leases of the dead had run out: to wait for that with each of them would take long. */
+  async function lapse(): Promise<void> {
+    await database.query(`update "${schema}".checkpoint set owner = null, lease_until = null`)
+    await database.query(`update "${schema}".view_store set owner = null, lease_until = null`)
+    await database.query(`delete from "${schema}".projector`)
+    await database.query(`delete from "${schema}".view_worker`)
+  }
+
+  test(
     `owners that sleep past their lease: what they wake with counts nothing${isFerret ? ' (MongoDB left out: FerretDB 1 has no atomic compare-and-set)' : ''}`,
     async () => {
       await start({ mongodb: !mongodbSkip && !isFerret })

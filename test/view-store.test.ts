@@ -90,6 +90,31 @@ for (const target of databases) {
         )
       })
 
+      test('statements over many rows, and one whose change fans out over all of them, are taken in', async () => {
+        await database.query('create table shelves (id int primary key, name text not null)')
+        await database.query('create table books (id int primary key, shelf int not null, title text not null)')
+        const books = materializedView('books', {
+          row: typeOf<{ id: number; title: string; shelf: string }>(),
+          key: 'id',
+          select: 'select b.id, b.title, s.name as shelf from books b join shelves s on s.id = b.shelf',
+          changedBy: { books: 'id', shelves: { sql: 'select id from books where shelf = $1', params: ['id'] } },
+          store,
+        })
+        const app = await started({ books })
+        await app.settle()
+        const count = 1600
+        await database.query(`insert into shelves values (1, 'first')`)
+        await database.query(`insert into books select n, 1, 'title ' || n from generate_series(1, ${count}) n`)
+        await app.settle()
+        expect(await app.readModel('books').status()).toMatchObject({ state: 'live', rows: count, error: undefined })
+        await database.query(`update shelves set name = 'renamed'`)
+        await database.query(`update books set title = title || '!'`)
+        await database.query(`delete from books where id > ${count / 2}`)
+        await app.settle()
+        expect((await app.readModel('books').verify()).differences).toEqual([])
+        expect(await app.readModel('books').status()).toMatchObject({ state: 'live', rows: count / 2, error: undefined })
+      })
+
       test('verify finds drift, repair mends it, rebuild takes away what the SELECT does not have', async () => {
         await database.query(cardTables)
         const app = await started({ cards: cardsView({ store }) })

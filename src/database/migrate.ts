@@ -10,6 +10,7 @@ import { sql as reactions } from './migrations/000005-reactions.ts'
 import { sql as checkpointTurns } from './migrations/000006-checkpoint-turns.ts'
 import { sql as viewOwners } from './migrations/000007-view-owners.ts'
 import { sql as projectorRuns } from './migrations/000008-projector-runs.ts'
+import { sql as storeChunks } from './migrations/000009-store-chunks.ts'
 
 /** Headwater's own schema, migration by migration. The number is the place in the list; a migration that was released is never changed. */
 export const migrations: readonly { readonly name: string; readonly sql: string }[] = [
@@ -21,6 +22,7 @@ export const migrations: readonly { readonly name: string; readonly sql: string 
   { name: 'checkpoint-turns', sql: checkpointTurns },
   { name: 'view-owners', sql: viewOwners },
   { name: 'projector-runs', sql: projectorRuns },
+  { name: 'store-chunks', sql: storeChunks },
 ]
 
 /**
