@@ -109,10 +109,12 @@ function open(answer: (request: Request) => Promise<Response>, port: number): Pr
 async function printReadModels(): Promise<void> {
   const first = (await app.status()).readModels
   const waiting = new Set(first.map(({ name }) => name))
-  const built = new Set(first.filter(({ state }) => state === 'building').map(({ name }) => name))
+  const built = new Set(first.filter(({ build }) => build !== undefined).map(({ name }) => name))
   while (waiting.size > 0 && !stopping) {
-    for (const { name, state, rows, available, builtInMs } of (await app.status()).readModels) {
-      if (state === 'building' || !waiting.delete(name)) continue
+    for (const { name, state, build, rows, available, builtInMs } of (await app.status()).readModels) {
+      // One that moved is built in its new place; where it was nobody looks any more.
+      const isOnItsWay = state === 'building' || (build !== undefined && !available)
+      if (isOnItsWay || !waiting.delete(name)) continue
       const how = built.has(name) && builtInMs !== undefined ? `built in ${(builtInMs / 1000).toFixed(1)} s` : state
       print(
         available
