@@ -1,5 +1,4 @@
 import {
-  aggregate,
   type Clock,
   type Database,
   type Headwater,
@@ -15,19 +14,8 @@ import {
 } from 'headwater'
 import { memory } from 'headwater/memory'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { commands, counter } from './process/counters.ts'
 import { databases, freshSchema, lasting } from './support/databases.ts'
-
-const counter = aggregate('counter', {
-  events: { Counted: typeOf<{ by: number }>() },
-  initialState: () => ({}),
-  evolve: { Counted: (state) => state },
-})
-
-const count = counter.command('count', {
-  input: typeOf<{ id: string; by: number }>(),
-  stream: ({ id }) => id,
-  decide: (_state, { by }, { events }) => [events.Counted({ by })],
-})
 
 /** The same application in two releases: the second tells everything tenfold. */
 function release(factor: 1 | 10, where: { readonly store?: Store }) {
@@ -59,7 +47,7 @@ function release(factor: 1 | 10, where: { readonly store?: Store }) {
       execute: async ({ id }, { prices }) => (await prices.get(id))?.price,
     }),
   }
-  return { readModels, queries, commands: { count } }
+  return { readModels, queries, commands: { count: commands.count } }
 }
 
 /** For a process that never finds that it is time to look which versions there are. */

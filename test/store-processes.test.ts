@@ -73,6 +73,14 @@ describe.skipIf(server?.skip || redisSkip)(`read models in several stores, kept 
     return child
   }
 
+  /** As if the leases of the dead had run out: to wait for that with each of them would take long. */
+  async function lapse(): Promise<void> {
+    await database.query(`update "${schema}".checkpoint set owner = null, lease_until = null`)
+    await database.query(`update "${schema}".view_store set owner = null, lease_until = null`)
+    await database.query(`delete from "${schema}".projector`)
+    await database.query(`delete from "${schema}".view_worker`)
+  }
+
   /** Until each read model has everything and nothing waits. */
   async function level(): Promise<void> {
     for (;;) {
@@ -148,14 +156,6 @@ describe.skipIf(server?.skip || redisSkip)(`read models in several stores, kept 
     },
     isLong ? 600_000 : 120_000,
   )
-
-  /** As if the leases of the dead had run out: to wait for that with each of them would take long. */
-  async function lapse(): Promise<void> {
-    await database.query(`update "${schema}".checkpoint set owner = null, lease_until = null`)
-    await database.query(`update "${schema}".view_store set owner = null, lease_until = null`)
-    await database.query(`delete from "${schema}".projector`)
-    await database.query(`delete from "${schema}".view_worker`)
-  }
 
   test(
     `owners that sleep past their lease: what they wake with counts nothing${isFerret ? ' (MongoDB left out: FerretDB 1 has no atomic compare-and-set)' : ''}`,

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Turns } from '../src/command/turns.ts'
+import { Turns } from '../src/internal/turns.ts'
 
 test('turns are taken in order, by key, whatever becomes of the one before', async () => {
   const turns = new Turns()

@@ -1,6 +1,7 @@
 import { NotReadyError } from '../errors.ts'
 import { logOn } from '../log/log-on.ts'
 import type { ViewRuntime, ViewVersion } from '../materialized-view/registry.ts'
+import { storedView } from '../materialized-view/stored-view.ts'
 import { storedViewReader } from '../materialized-view/stored-view-reader.ts'
 import type { ViewWorker } from '../materialized-view/worker.ts'
 import { asOf } from '../projection/as-of.ts'
@@ -12,6 +13,7 @@ import type { Located } from '../query/answer.ts'
 import { databaseStore } from '../read-model/database-store.ts'
 import { documentReader } from '../read-model/document-reader.ts'
 import { type StoredTable, tableReader } from '../read-model/table-reader.ts'
+import { unknownStoreError } from '../read-model/unknown-store.ts'
 
 /** Where read models are looked for. */
 export interface Whereabouts {
@@ -63,11 +65,13 @@ function locateView({ schema, views, stores }: Whereabouts, readModel: string): 
     state: active.state === 'stopped' ? 'stopped' : 'live',
     lagMs: views.lagMs(active.id),
     kept: { by: 'marks', id: active.id, elsewhere: false },
-    reader: (client, { check }) =>
-      active.store === null
-        ? // Asked for each statement, so that a switch in the middle of a query is seen.
-          tableReader(client, { name: readModel, stored: () => storedTable(schema, activeVersion(views, readModel) ?? active), check })
-        : storedViewReader({ schema, stores }, active, client, { check, isMoving: isMoving(views, readModel) }),
+    reader: (client, { check }) => {
+      const view = storedView({ schema, stores }, active)
+      if (view) return storedViewReader(view, client, { schema, check })
+      if (active.store !== null) throw unknownStoreError(readModel, active.store, isMoving(views, readModel))
+      // Asked for each statement, so that a switch in the middle of a query is seen.
+      return tableReader(client, { name: readModel, stored: () => storedTable(schema, activeVersion(views, readModel) ?? active), check })
+    },
   }
 }
 

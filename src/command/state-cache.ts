@@ -1,5 +1,5 @@
+import { Turns } from '../internal/turns.ts'
 import { Beginnings } from './beginnings.ts'
-import { Turns } from './turns.ts'
 
 /** The state of a stream after its first `version` events. */
 export interface HeldState {

@@ -1,7 +1,7 @@
 import { quote } from '../database/identifier.ts'
 import { canonicalJson } from '../internal/json.ts'
 import { afterKeys } from '../read-model/key-text.ts'
-import { unknownStore } from '../read-model/unknown-store.ts'
+import { unknownStoreError } from '../read-model/unknown-store.ts'
 import type { ViewRuntime, ViewVersion } from './registry.ts'
 import { type MadeRow, selectRows } from './store-rows.ts'
 import { type StoredView, storedView } from './stored-view.ts'
@@ -33,7 +33,7 @@ export async function verifyStored(
   options: { readonly sample?: number; readonly keys?: readonly string[] },
 ): Promise<{ keysChecked: number; differences: readonly RowDifference[] }> {
   const view = storedView(runtime, version)
-  if (!view) throw unknownStore(version.name, version.store, false)
+  if (!view) throw unknownStoreError(version.name, version.store, false)
   const differences: RowDifference[] = []
   let unsure: string[] = []
   let keysChecked = 0

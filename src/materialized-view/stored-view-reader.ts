@@ -5,32 +5,27 @@ import { documentReader, nativeIn } from '../read-model/document-reader.ts'
 import type { FindRequest } from '../read-model/find.ts'
 import type { FindOptions, Reader } from '../read-model/read-model.ts'
 import type { Seen, Store } from '../read-model/store.ts'
-import { unknownStore } from '../read-model/unknown-store.ts'
 import { columnValue } from './column-value.ts'
-import type { ViewRuntime, ViewVersion } from './registry.ts'
 import { sortValue } from './sort-value.ts'
 import { storedKey } from './stored-key.ts'
-import { isFilling, type StoredView, storedView } from './stored-view.ts'
+import { isFilling, type StoredView } from './stored-view.ts'
 
 /**
  * The reader of a version whose rows are in another store. Keys and values are taken as a table takes them, and rows come in the same order. While
  * the store is being filled it answers `building`. `strict`: a parked key is an error, and what is read holds every batch that the snapshot of
  * `client` knows to be written, even if the store went back meanwhile.
- * @throws {NotReadyError} `building`: its rows are not there yet, or not any more, or in a store that this process does not know while a version elsewhere
- * is on its way (`isMoving`); `stopped` where none is
+ * @throws {NotReadyError} `building`: its rows are not there yet, or not any more
  */
 export function storedViewReader<Row, Key>(
-  runtime: Pick<ViewRuntime, 'schema' | 'stores'>,
-  version: ViewVersion,
+  view: StoredView,
   client: SqlClient,
-  { check, isMoving }: { readonly check: 'none' | 'strict'; readonly isMoving: boolean },
+  { schema, check }: { readonly schema: string; readonly check: 'none' | 'strict' },
 ): Reader<Row, Key> {
-  const view = storedView(runtime, version)
-  if (!view) throw unknownStore(version.name, version.store, isMoving)
+  const { version } = view
   const serving = { ...view, store: servingStore(view.store) }
   let reached: Promise<number | undefined> | undefined
   const reader = async (): Promise<Reader<Row, string>> => {
-    reached ??= check === 'strict' ? reachedBy(client, runtime.schema, version.id) : Promise.resolve(undefined)
+    reached ??= check === 'strict' ? reachedBy(client, schema, version.id) : Promise.resolve(undefined)
     const atLeast = await reached
     return documentReader(serving.store, serving.model, { check, ...(atLeast === undefined ? {} : { atLeast }) })
   }

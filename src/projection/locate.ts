@@ -1,6 +1,6 @@
 import { NotReadyError } from '../errors.ts'
 import type { Store, StoredModel } from '../read-model/store.ts'
-import { unknownStore } from '../read-model/unknown-store.ts'
+import { unknownStoreError } from '../read-model/unknown-store.ts'
 import type { ProjectionVersion } from './registry.ts'
 import type { ProjectionWorker } from './worker.ts'
 
@@ -33,7 +33,7 @@ export function locateProjection(worker: ProjectionWorker, name: string): Locate
   if (active.state === 'building' || active.builtAt === null) throw new NotReadyError('building', name, 'it is being folded anew')
   const place = worker.placeOf(active)
   if (!place)
-    throw unknownStore(
+    throw unknownStoreError(
       name,
       active.store,
       own.some(({ state, id }) => state === 'building' && id !== active.id),

@@ -6,7 +6,7 @@ export function inUnknownStore(store: string | null): string {
 }
 
 /** Why such a version does not answer, and what to do. `isMoving`: a version elsewhere, which this process knows, is on its way. */
-export function unknownStore(name: string, store: string | null, isMoving: boolean): NotReadyError {
+export function unknownStoreError(name: string, store: string | null, isMoving: boolean): NotReadyError {
   if (isMoving) return new NotReadyError('building', name, `${inUnknownStore(store)}; they are being built in another place`)
   const back = `readModel(${JSON.stringify(name)}).rollback() makes the version before it live again`
   return new NotReadyError('stopped', name, `${inUnknownStore(store)}: run the code that does, or ${back}`)

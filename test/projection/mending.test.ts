@@ -7,7 +7,6 @@ import { type BalancesOptions, balances as fallibleBalances } from '../support/b
 import { databases } from '../support/databases.ts'
 import { account, type Ledger, openLedger } from '../support/ledger.ts'
 import { projectionSuite } from '../support/projection-suite.ts'
-import { stores } from '../support/stores.ts'
 import { waitUntil } from '../support/wait.ts'
 
 /** Whether handlers fail at an amount of 13, as a bug that a new deployment mends. */
@@ -117,34 +116,6 @@ for (const target of databases) {
       expect((await statusOf(second))?.state).toBe('live')
       expect((await handleOf(second).verify()).differences).toEqual([])
       expect((await store.load(second.own[0]?.model as never, ['a'])).rows).toEqual([])
-    })
-
-    describe.each([...stores])('in $name', ({ skip, open }) => {
-      test.skipIf(skip || target.name !== 'postgres')('what a first batch left that broke off is gone on from', async () => {
-        const store = await open()
-        const apply = store.apply.bind(store)
-        let brokenOff = 0
-        // All but its last row are written where a store takes more than one step for that many.
-        store.apply = async (model, batch) => {
-          const rows = batch.rows.map((row, i) => (i === batch.rows.length - 1 ? { ...row, was: 1_000_000 } : row))
-          if (batch.from !== null || rows.length === 0) return apply(model, batch)
-          brokenOff++
-          return apply(model, { ...batch, rows })
-        }
-        const streams = Array.from({ length: 600 }, (_, i) => `s${i}`)
-        await ledger.fill(streams.map((stream) => [stream, 'Opened', { owner: stream }]))
-        const first = await started(balances({ store }))
-        await waitUntil(() => brokenOff > 1)
-        await stopped(first)
-        store.apply = apply
-        await ledger.fill(streams.map((stream) => [stream, 'Deposited', { amount: 1 }]))
-        const second = await started(balances({ store }))
-        await second.settle()
-        expect((await handleOf(second).verify()).differences).toEqual([])
-        for (const { model } of second.own) await store.drop(model)
-        await stopped(second)
-        await store.close?.()
-      })
     })
 
     test('drift is found, whatever its kind, and mended', async () => {

@@ -9,6 +9,7 @@ import { projection } from '../../src/projection/projection.ts'
 import { readProjections } from '../../src/projection/registry.ts'
 import { documentReader } from '../../src/read-model/document-reader.ts'
 import { balances } from '../support/balances.ts'
+import { controlled } from '../support/controlled-store.ts'
 import { databases, postgresUrl } from '../support/databases.ts'
 import { account, type Ledger, openLedger } from '../support/ledger.ts'
 import { projectionSuite } from '../support/projection-suite.ts'
@@ -106,6 +107,42 @@ for (const target of databases) {
       const folding = await started(balances())
       await folding.settle()
       expect(folding.versions).toMatchObject([{ state: 'live', active: true }])
+    })
+
+    test('a build waits a moment for ranges that others fold', async () => {
+      await ledger.append('a', ['Opened', { owner: 'ann' }], ['Deposited', { amount: 5 }])
+      const store = memory()
+      const running = await started(balances({ store }))
+      await running.settle()
+      await stopped(running)
+      const looking = await started(balances({ store }), { fold: false })
+      const [own] = looking.own
+      if (!own) throw new Error('not registered')
+      let looks = 0
+      const lagging = controlled(store)
+      lagging.load = async (model, keys) => {
+        const seen = await store.load(model, keys)
+        return ++looks < 3 ? { ...seen, checkpoint: { position: 1, eventId: null } } : seen
+      }
+      expect(await finishBuild(ledger.runtime, { ...own, store: lagging }, new AbortController().signal)).toBe(true)
+      expect(looks).toBeGreaterThan(2)
+    })
+
+    test('rows in a store that nobody here uses: building while others are on their way, then what to do', async () => {
+      await ledger.append('a', ['Opened', { owner: 'ann' }])
+      const running = await started(balances({ store: memory() }))
+      await running.settle()
+      await stopped(running)
+      const moving = await started(balances({ version: 2 }), { fold: false })
+      const located = async () => locateProjection(moving, 'balances')
+      await expect(located()).rejects.toMatchObject({
+        code: 'building',
+        message: expect.stringContaining('in memory, which this process does not use'),
+      })
+      expect(await statusOf(moving)).toMatchObject({ available: false, error: expect.stringContaining('does not use') })
+      await database.query(`update "${schema}".projection set state = 'stopped' where version = 2`)
+      await moving.refresh()
+      await expect(located()).rejects.toMatchObject({ code: 'stopped', message: expect.stringContaining('rollback()') })
     })
 
     describe.skipIf(target.name === 'pglite')('a switch', () => {

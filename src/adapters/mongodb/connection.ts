@@ -1,8 +1,8 @@
 import type * as driver from 'mongodb'
 import { HeadwaterError } from '../../index.ts'
 import { importPeer } from '../../internal/import-peer.ts'
+import { Turns } from '../../internal/turns.ts'
 import { failureOf } from './failure.ts'
-import { Turns } from './turns.ts'
 
 /** What the server is, as it says itself. */
 export interface ServerTraits {
@@ -19,6 +19,7 @@ export interface Opened {
   readonly database: driver.Db
   readonly driver: typeof driver
   readonly traits: ServerTraits
+  /** Of changes to one document. */
   readonly turns: Turns
 }
 

@@ -2,9 +2,9 @@ import { randomInt, randomUUID } from 'node:crypto'
 import type { Collection, Db, Document, Long } from 'mongodb'
 import { type Checkpoint, IncompatibleStoreError, type Partitions, partitionCount, type StoredModel } from '../../index.ts'
 import { allWithin, coveredCount, type Run, withRun } from '../../internal/runs.ts'
+import type { Turns } from '../../internal/turns.ts'
 import { foreign, type RowDocument } from './document.ts'
 import { inserted, type Marker } from './marker.ts'
-import type { Turns } from './turns.ts'
 
 const format = 1
 
@@ -39,7 +39,7 @@ export type StateChange = Partial<Pick<State, 'runs' | 'parked' | 'uncounted'>>
 export interface StateOptions {
   readonly long: (value: number) => Long
   readonly description: string
-  /** Where the server itself cannot change the document only if it is still as it was read. */
+  /** Where the server cannot by itself change the document only if it is still as it was read: ranges that this process owns share it. */
   readonly turns: Turns | undefined
 }
 
@@ -116,7 +116,7 @@ export class VersionState {
     const _id = idOf(this.#model)
     const set = { ...fields, ...(checkpoints && { checkpoints }), stamp: long(after.stamp) }
     const update = () => this.#collection.updateOne({ _id, incarnation: state.incarnation, stamp: long(state.stamp) }, { $set: set })
-    const { matchedCount } = await (turns ? turns.take(_id, update) : update())
+    const { matchedCount } = await (turns ? turns.run(_id, update) : update())
     return matchedCount === 1 ? after : undefined
   }
 
